@@ -1,0 +1,80 @@
+/**
+ * What one track() costs the caller, against JSON.stringify of the same object, in one run with alternating rounds.
+ *
+ *     node --expose-gc bench/track_cost.mjs [rounds]
+ *
+ * The events go to the in-process sandbox, so the client's own thread and the event loop work as they do in a program.
+ * Prints the ratio of the best rounds, and of the medians.
+ */
+
+import { Client } from '../node/index.mjs'
+
+const rounds = Number(process.argv[2] ?? 40)
+const perRound = 2000
+
+const order = {
+  order_id: '50314b8e9bcf000000000000',
+  affiliation: 'Web Store',
+  total: 27.5,
+  subtotal: 22.5,
+  revenue: 25.25,
+  shipping: 3,
+  tax: 2,
+  discount: 2.5,
+  coupon: 'summer-24',
+  currency: 'GBP',
+  first: true,
+  products: [
+    { product_id: '507f1f77bcf86cd799439011', sku: '45790-32', name: 'Monopoly: 3rd Edition', price: 19.95, quantity: 1, category: 'Games' },
+    { product_id: '505bd76785ebb509fc183733', sku: '46493-32', name: 'Uno Card Game', price: 3, quantity: 2, category: 'Games' },
+  ],
+}
+
+/** Nanoseconds for each of `perRound` calls. */
+function time(call) {
+  const start = process.hrtime.bigint()
+  for (let i = 0; i < perRound; ++i) call()
+  return Number(process.hrtime.bigint() - start) / perRound
+}
+
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
+
+const sandbox = process.env.INTILERY_BENCH_ENDPOINT
+  ? undefined
+  : await (await import('../node/testing.mjs')).Sandbox.start({ rateLimit: 0 })
+const client = new Client({
+  clientId: 'hea',
+  accountId: 'hea',
+  brandId: 'HEA',
+  authToken: 'sandbox-token',
+  endpoint: sandbox?.url ?? process.env.INTILERY_BENCH_ENDPOINT,
+})
+
+let size = 0
+const stringify = () => {
+  size += JSON.stringify(order).length
+}
+const track = () => {
+  client.track({ userId: 'ABC/123', event: 'Order Completed', properties: order })
+}
+
+const stringified = []
+const tracked = []
+for (let round = 0; round < rounds; ++round) {
+  stringified.push(time(stringify))
+  tracked.push(time(track))
+  await client.drained() // outside the measured time: the queue must not fill
+}
+const { failed } = client.stats()
+await client.close()
+await sandbox?.stop()
+if (failed > 0) throw new Error(`${failed} events failed: the measured time means nothing`)
+
+const show = (values) => `min ${Math.min(...values).toFixed(0)} ns, median ${median(values).toFixed(0)} ns`
+console.log(`an object of ${size / rounds / perRound} bytes, ${rounds} rounds of ${perRound} calls`)
+console.log(`JSON.stringify: ${show(stringified)}`)
+console.log(`client.track:   ${show(tracked)}`)
+console.log(
+  `ratio: min ${(Math.min(...tracked) / Math.min(...stringified)).toFixed(2)}, ` +
+    `median ${(median(tracked) / median(stringified)).toFixed(2)}`,
+)

@@ -1,0 +1,78 @@
+/// \file
+/// The module intilery.node. Everything in it belongs to the environment that loaded it: there is no global state, so
+/// that each worker has its own.
+
+#include <napi.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "convert.hpp"
+#include "intilery/options.hpp"
+#include "intilery/version.hpp"
+#include "node_client.hpp"
+#include "suspicion.hpp"
+
+namespace intilery::node {
+
+namespace {
+
+void set_option_text(Options& options, const std::string& name, const std::string& json) {
+  nlohmann::json value;
+  try {
+    value = nlohmann::json::parse(json);
+  } catch (const nlohmann::json::exception&) {
+    throw ConfigurationError(name, "invalid_value", name + " holds text that is not valid Unicode");
+  }
+  set_option(options, name, value, style);
+}
+
+/// `(names, values, fromEnv, dispatch)`: option names and their values as JSON text.
+/// \returns the client's functions, or the fields of a ConfigurationError.
+Napi::Value create_client(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  try {
+    Options options = info[2].ToBoolean() ? Options::from_env() : Options{};
+    const auto names = info[0].As<Napi::Array>();
+    const auto values = info[1].As<Napi::Array>();
+    for (std::uint32_t i = 0; i < names.Length(); ++i) {
+      set_option_text(options, names.Get(i).As<Napi::String>(), values.Get(i).As<Napi::String>());
+    }
+    if (options.on_full == OnFull::block) {
+      throw ConfigurationError("onFull", "invalid_value",
+                               "onFull must not be block in Node, where it would stop the event loop; "
+                               "await client.drained() between events instead");
+    }
+    return std::make_shared<NodeClient>(env, std::move(options), info[3].As<Napi::Function>())->wires(env);
+  } catch (const IntileryError& error) {
+    return to_js(env, error.info());
+  }
+}
+
+Napi::Value list_options(const Napi::CallbackInfo& info) {
+  const auto& list = option_list();
+  Napi::Array array = Napi::Array::New(info.Env(), list.size());
+  for (std::uint32_t i = 0; i < list.size(); ++i) array.Set(i, to_js(info.Env(), list[i]));
+  return array;
+}
+
+/// For the tests of the fast way: whether a JSON text would be looked at again.
+Napi::Value looks_suspicious(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), is_suspicious(info[0].As<Napi::String>().Utf8Value()));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("version", Napi::String::New(env, INTILERY_VERSION));
+  exports.Set("createClient", Napi::Function::New(env, create_client, "createClient"));
+  exports.Set("optionList", Napi::Function::New(env, list_options, "optionList"));
+  exports.Set("isSuspicious", Napi::Function::New(env, looks_suspicious, "isSuspicious"));
+  return exports;
+}
+
+NODE_API_MODULE(intilery, init)
+
+}  // namespace
+
+}  // namespace intilery::node

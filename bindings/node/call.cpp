@@ -1,0 +1,271 @@
+#include "call.hpp"
+
+#include <cmath>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "event/bad_value.hpp"
+#include "suspicion.hpp"
+
+namespace intilery::node {
+
+namespace {
+
+using event::BadValue;
+using Place = TextReader::Place;
+
+/// A value that values.cjs refused. The core's own words make the message, so that all languages say the same.
+struct Refused {
+  std::string code;
+  std::string detail;
+  double number = 0;
+  struct Step {
+    std::string key;
+    std::optional<std::size_t> index;
+  };
+  std::vector<Step> path;
+
+  [[noreturn]] void raise() const {
+    try {
+      if (code == "not_finite") event::refuse_not_finite(number);
+      if (code == "unsupported_type") event::refuse_unsupported(detail);
+      if (code == "invalid_key") event::refuse_key(detail);
+      if (code == "invalid_text") event::refuse_text();
+      if (code == "cycle") event::refuse_cycle();
+      if (code == "too_deep") event::refuse_depth();
+      if (code == "invalid_date") event::refuse_date();
+      event::refuse_type("an object", detail);
+    } catch (BadValue& bad) {
+      for (auto step = path.rbegin(); step != path.rend(); ++step) {
+        if (step->index) {
+          bad.at(*step->index);
+        } else {
+          bad.under(step->key);
+        }
+      }
+      throw;
+    }
+  }
+};
+
+std::string to_utf8(napi_env env, napi_value value) {
+  TextReader reader;
+  Place place;
+  return reader.read(env, value, place) ? std::string(reader.view(place)) : std::string();
+}
+
+Refused read_refused(napi_env env, napi_value array) {
+  Refused refused;
+  std::uint32_t length = 0;
+  napi_get_array_length(env, array, &length);
+  for (std::uint32_t i = 0; i < length; ++i) {
+    napi_value item = nullptr;
+    napi_get_element(env, array, i, &item);
+    double number = 0;
+    const bool is_number = napi_get_value_double(env, item, &number) == napi_ok;
+    if (i == 0) {
+      refused.code = to_utf8(env, item);
+    } else if (i == 1) {
+      refused.detail = to_utf8(env, item);
+      refused.number = number;
+    } else if (is_number) {
+      refused.path.push_back({{}, static_cast<std::size_t>(number)});
+    } else {
+      refused.path.push_back({to_utf8(env, item), {}});
+    }
+  }
+  return refused;
+}
+
+/// The kind of a JavaScript value, as errors name it.
+std::string_view kind_of(napi_env env, napi_value value) {
+  napi_valuetype type = napi_undefined;
+  napi_typeof(env, value, &type);
+  bool is_array = false;
+  switch (type) {
+    case napi_undefined: return "undefined";
+    case napi_null: return "null";
+    case napi_boolean: return "a boolean";
+    case napi_number: return "a number";
+    case napi_string: return "text";
+    case napi_symbol: return "a symbol";
+    case napi_function: return "a function";
+    case napi_bigint: return "a bigint";
+    default: napi_is_array(env, value, &is_array); return is_array ? "an array" : "an object";
+  }
+}
+
+[[noreturn]] void refuse_argument(std::string_view field, std::string_view expected, std::string_view met) {
+  try {
+    event::refuse_type(expected, met);
+  } catch (BadValue& bad) {
+    bad.under(field);
+    throw ValidationError(bad.code, bad.path, bad.path + " " + bad.message);
+  }
+}
+
+[[noreturn]] void refuse_invalid_date() {
+  try {
+    event::refuse_date();
+  } catch (BadValue& bad) {
+    bad.under("timestamp");
+    throw ValidationError(bad.code, bad.path, bad.path + " " + bad.message);
+  }
+}
+
+/// What a ValueSource points to.
+struct Value {
+  std::string_view text;
+  std::optional<Refused> refused;
+
+  event::ValueSource source() const {
+    return {this, [](event::JsonWriter& out, const void* self) {
+              const Value& value = *static_cast<const Value*>(self);
+              if (value.refused) value.refused->raise();
+              out.literal(value.text);
+            }};
+  }
+};
+
+/// One call's arguments.
+class Arguments {
+ public:
+  Arguments(napi_env env, std::span<const napi_value> values, TextReader& reader)
+      : env_(env), values_(values), reader_(reader) {
+    reader.clear();
+  }
+
+  napi_value operator[](Argument argument) const { return values_[static_cast<std::size_t>(argument)]; }
+
+  /// False for undefined and null.
+  bool has(Argument argument) const {
+    if (static_cast<std::size_t>(argument) >= values_.size()) return false;
+    napi_valuetype type = napi_undefined;
+    napi_typeof(env_, (*this)[argument], &type);
+    return type != napi_undefined && type != napi_null;
+  }
+
+  /// Reads a text. `field` is how the caller knows it.
+  std::optional<Place> text(Argument argument, std::string_view field) const {
+    if (static_cast<std::size_t>(argument) >= values_.size()) return {};
+    Place place;
+    // Most arguments that are given are strings: asking for the type first would be a call more for each.
+    if (reader_.read(env_, (*this)[argument], place)) return place;
+    if (has(argument)) refuse_argument(field, "text", kind_of(env_, (*this)[argument]));
+    return {};
+  }
+
+  struct ReadValue {
+    bool given = false;
+    Place place;
+    std::optional<Refused> refused;
+  };
+  ReadValue value(Argument argument) const {
+    ReadValue read;
+    if (static_cast<std::size_t>(argument) >= values_.size()) return read;
+    if (reader_.read(env_, (*this)[argument], read.place)) {
+      read.given = true;
+    } else if (has(argument)) {
+      read.given = true;
+      read.refused = read_refused(env_, (*this)[argument]);
+    }
+    return read;
+  }
+
+ private:
+  napi_env env_;
+  std::span<const napi_value> values_;
+  TextReader& reader_;
+};
+
+}  // namespace
+
+Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCore& core, TextReader& reader,
+                      std::uintptr_t tag, event::MessageId& id) {
+  const Arguments arguments(env, given, reader);
+  std::uint32_t code = 0;
+  napi_get_value_uint32(env, arguments[Argument::kind], &code);
+  const bool exact = (code & exact_call) != 0;
+  const auto kind = static_cast<CallKind>(code & ~exact_call);
+  Waiting waiting;
+
+  // A mistake found here must end as one that the core finds: thrown, or reported.
+  try {
+    const auto user_id = arguments.text(Argument::user_id, "userId");
+    auto body = arguments.value(Argument::body);
+    const auto name = arguments.text(Argument::event, kind == CallKind::screen ? "name" : "event");
+    const auto anonymous_id = arguments.text(Argument::anonymous_id, "anonymousId");
+    auto context = arguments.value(Argument::context);
+    const auto message_id = arguments.text(Argument::message_id, "messageId");
+    const auto target = arguments.text(Argument::target, kind == CallKind::journey ? "journeyId" : "assetId");
+    const auto step_id = arguments.text(Argument::step_id, "stepId");
+    auto data = arguments.value(Argument::data);
+
+    event::Draft draft;
+    std::optional<Place> moment;
+    if (arguments.has(Argument::timestamp)) {
+      double unix_ms = 0;
+      if (napi_get_value_double(env, arguments[Argument::timestamp], &unix_ms) == napi_ok) {
+        if (std::isnan(unix_ms)) refuse_invalid_date();
+        draft.timestamp_ms = static_cast<std::int64_t>(unix_ms);  // a Date's range fits
+      } else {
+        moment = arguments.text(Argument::timestamp, "timestamp");
+      }
+    }
+
+    // All is read: the texts stay where they are.
+    const auto view = [&](const std::optional<Place>& place) {
+      return place ? reader.view(*place) : std::string_view();
+    };
+    Value values[3];
+    const auto source = [&](Value& value, Arguments::ReadValue& read) -> event::ValueSource {
+      if (!read.given) return {};
+      value.text = reader.view(read.place);
+      value.refused = std::move(read.refused);
+      return value.source();
+    };
+    draft.body = source(values[0], body);
+    draft.context = source(values[1], context);
+    draft.data = source(values[2], data);
+    if (!exact) {
+      for (const Value& value : values) {
+        if (!value.text.empty() && is_suspicious(value.text)) return Submitted::suspicious;
+      }
+    }
+    if (kind == CallKind::message) {
+      core.submit_message(draft.body, tag, &id, waiting);
+      return Submitted::yes;
+    }
+    draft.user_id = view(user_id);
+    draft.anonymous_id = view(anonymous_id);
+    draft.message_id = view(message_id);
+    draft.timestamp = view(moment);
+    (kind == CallKind::screen ? draft.name : draft.event) = view(name);
+    switch (kind) {
+      case CallKind::identify: draft.action = event::Action::identify; break;
+      case CallKind::page: draft.action = event::Action::page; break;
+      case CallKind::screen: draft.action = event::Action::screen; break;
+      case CallKind::asset:
+        draft.command = event::Draft::Command::asset;
+        draft.asset_id = view(target);
+        break;
+      case CallKind::journey:
+        draft.command = event::Draft::Command::journey;
+        draft.journey_id = view(target);
+        draft.step_id = view(step_id);
+        break;
+      default: break;
+    }
+    core.submit(draft, tag, &id, waiting);
+  } catch (const ValidationError& error) {
+    // With OnInvalid::report the core has reported what it found itself, and thrown nothing.
+    if (core.options().on_invalid != OnInvalid::report) throw;
+    core.refuse(error, tag);
+  }
+  return Submitted::yes;
+}
+
+}  // namespace intilery::node

@@ -1,0 +1,48 @@
+/// \file
+/// An event call on its way from JavaScript to the core.
+#pragma once
+
+#include <node_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "client_core.hpp"
+#include "text.hpp"
+
+namespace intilery::node {
+
+/// The arguments of `submit`, in this order; what is undefined or null was not given. Texts are strings; a value
+/// (`body`, `context`, `data`) is JSON text made by JSON.stringify, or what node/values.cjs says of a value that cannot
+/// travel: `[code, detail, ...path]`.
+enum class Argument : std::size_t {
+  kind,          ///< A `CallKind`, plus `exact_call` if values.cjs wrote the values.
+  user_id,
+  body,          ///< Traits or properties; the whole message for `CallKind::message`.
+  event,         ///< Event name; a screen's name; a command's.
+  anonymous_id,
+  timestamp,     ///< Milliseconds (NaN: an invalid Date) or ISO text.
+  context,
+  message_id,
+  target,        ///< assetId or journeyId.
+  step_id,
+  data,
+  count,
+};
+
+enum class CallKind : std::uint32_t { identify, track, page, screen, asset, journey, message };
+constexpr std::uint32_t exact_call = 0x100;
+
+/// What becomes of a call.
+enum class Submitted {
+  yes,
+  suspicious,  ///< Nothing was done: JSON.stringify may have hidden something. Serialise exactly and call again.
+};
+
+/// Reads the arguments and submits the event. JavaScript thread.
+/// \throws ValidationError, ClosedError, QueueFullError as `ClientCore::submit`.
+Submitted submit_call(napi_env env, std::span<const napi_value> arguments, ClientCore& core, TextReader& reader,
+                      std::uintptr_t tag, event::MessageId& id);
+
+}  // namespace intilery::node

@@ -1,0 +1,125 @@
+/// \file
+/// Everything that can be set on a client, each once. The Python keyword, the Node property, the environment variable
+/// and the table in the documentation come from `option_list()`.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace intilery {
+
+/// How events become requests.
+enum class DeliveryMode {
+  /// Single requests while the rate allows, batches under backlog; `event` for good if the server has no batch.
+  automatic,
+  event,  ///< One request an event, as the API guide says.
+  batch,  ///< Always batches.
+};
+
+/// What happens to an event when the queue is full.
+enum class OnFull {
+  fail,         ///< Its delivery fails with QueueFullError; the call does not.
+  raise,        ///< The call throws QueueFullError.
+  block,        ///< The call waits, up to `block_timeout`, then as `raise`.
+  drop_oldest,  ///< The events that wait longest make room; each one's delivery fails with QueueFullError.
+};
+
+/// What happens to a mistake in a call.
+enum class OnInvalid {
+  raise,   ///< The call throws ValidationError.
+  report,  ///< The delivery fails with ValidationError; the call does not.
+};
+
+/// The settings of a client. An aggregate: `Options{.client_id = "hea", …}`. Times are `std::chrono`, sizes bytes.
+struct Options {
+  // Who is sending. All four are required.
+  std::string client_id = {};
+  std::string account_id = {};
+  std::string brand_id = {};
+  std::string auth_token = {};  ///< The shared secret. Shown nowhere.
+
+  // Where to.
+  std::string endpoint = "https://tracking.intilery.com";
+  bool allow_insecure_http = false;  ///< Plain http to an address that is not loopback sends the token in clear.
+
+  // Requests, and their pace.
+  DeliveryMode delivery = DeliveryMode::automatic;
+  double rate_limit = 100;                         ///< The account's requests a second.
+  double burst = 500;                              ///< The account's burst: the capacity of its token bucket.
+  std::size_t max_request_bytes = 6'000'000;       ///< The guide's 6 MB in its smaller reading; some accounts have 1 MB.
+  std::optional<std::size_t> max_event_bytes = {};  ///< One event; default `max_request_bytes`.
+  std::optional<std::size_t> max_batch_bytes = {};  ///< One batch; default `max_request_bytes`.
+  std::size_t flush_at = 500;                      ///< A batch may leave when so many events wait …
+  std::chrono::milliseconds flush_interval{100};   ///< … or when the oldest has waited so long.
+
+  // What waits.
+  std::size_t max_queue_bytes = 64'000'000;  ///< Events that are not yet acknowledged.
+  OnFull on_full = OnFull::fail;
+  std::chrono::milliseconds block_timeout{10'000};
+  OnInvalid on_invalid = OnInvalid::raise;
+
+  // Trouble.
+  std::optional<std::size_t> max_retries = {};       ///< Default: no limit but `delivery_timeout`.
+  std::chrono::milliseconds retry_initial{500};      ///< First backoff, with full jitter.
+  std::chrono::milliseconds retry_max{30'000};       ///< Longest backoff, and the longest `Retry-After` obeyed.
+  std::chrono::milliseconds delivery_timeout{300'000};  ///< How long an event may fail, or find no server.
+
+  // Connections.
+  std::chrono::milliseconds request_timeout{15'000};
+  std::chrono::milliseconds connect_timeout{5'000};
+  std::size_t max_connections = 4;
+  bool http2 = false;
+  std::string proxy = {};
+  std::string ca_file = {};
+  std::string user_agent = {};  ///< Put before the client's own.
+
+  // The end.
+  std::chrono::milliseconds exit_timeout{5'000};  ///< How long the destructor, or the program's end, waits.
+
+  // Events.
+  nlohmann::json context = {};   ///< An object, merged under every event's own context.
+  bool allow_anonymous = false;  ///< identify and track with an anonymous id only (the vendor's later documentation).
+
+  /// Options from the environment: `INTILERY_CLIENT_ID` and so on, times in seconds.
+  /// \throws ConfigurationError for a value that cannot be read; it names the variable, never the value.
+  static Options from_env();
+};
+
+/// One option, as every language and the documentation show it.
+struct OptionInfo {
+  std::string_view name;     ///< snake_case.
+  std::string_view type;     ///< text, flag, integer, number, duration, choice or object.
+  std::string default_text;  ///< As a user would write it; "required", or "none".
+  double minimum = 0;        ///< For integer, number and duration (in seconds).
+  double maximum = 0;
+  std::vector<std::string_view> choices;  ///< For choice.
+  bool secret = false;
+  std::string_view help;
+};
+
+/// The list of all options, in the order of `Options`.
+const std::vector<OptionInfo>& option_list();
+
+/// How a language writes options.
+struct OptionStyle {
+  bool camel_case = false;                                   ///< `flushAt` for `flush_at`.
+  std::chrono::milliseconds duration_unit{1000};             ///< What a duration of 1 means.
+};
+
+/// Sets one option by name.
+/// \param value JSON of the option's type; null leaves the default.
+/// \throws ConfigurationError for an unknown name (with the nearest one), a wrong type or a value out of bounds.
+void set_option(Options& options, std::string_view name, const nlohmann::json& value, const OptionStyle& style = {});
+
+/// Checks what can only be seen on the whole: required options, their characters, the endpoint, sizes that contradict.
+/// \throws ConfigurationError naming the option.
+void check_options(const Options& options, const OptionStyle& style = {});
+
+}  // namespace intilery

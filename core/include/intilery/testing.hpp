@@ -1,0 +1,108 @@
+/// \file
+/// A stand-in for the Intilery service, for tests: a real HTTP server on loopback that holds its callers to the
+/// contract, remembers what arrived and can be told to misbehave. Link `intilery::testing`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace intilery::testing {
+
+/// Which reading of the contract the sandbox holds its callers to.
+enum class Profile {
+  /// The API guide: `identify`, `track`, `page`; 6,000,000 bytes a request; `timestamp` and `userId` required.
+  guide,
+  /// The vendor's later documentation: adds `screen`, `batch` and anonymous calls; 1,000,000 bytes a request,
+  /// 32,000 bytes for one call inside a batch; `timestamp` optional.
+  vendor,
+};
+
+/// How a sandbox is set up. Every field has a default that suits a test.
+struct SandboxOptions {
+  std::string host = "127.0.0.1";     ///< Address to bind.
+  int port = 0;                       ///< 0: any free port; `Sandbox::url()` tells which.
+  std::string token = "sandbox-token";  ///< The only `auth-token` that has rights.
+  std::string client_id = "hea";
+  std::string account_id = "hea";
+  /// Brands the token has rights on.
+  std::vector<std::string> brand_ids = {"HEA"};
+  double rate_limit = 100;            ///< Requests a second; 0: no limit.
+  double burst = 500;                 ///< Capacity of the token bucket, which starts full.
+  Profile profile = Profile::vendor;
+  std::size_t max_request_bytes = 0;  ///< 0: what the profile says.
+  std::size_t max_stored_bytes = 0;   ///< Bound on remembered raw requests; the oldest go first. 0: no bound.
+  /// Faults, a JSON array of rules; see `Sandbox::set_faults`.
+  std::string faults;
+};
+
+/// One request as it arrived, with the answer that it got.
+struct ReceivedRequest {
+  std::int64_t received_ms = 0;  ///< Milliseconds since the Unix epoch.
+  std::string method;
+  std::string path;   ///< With the query.
+  std::string action; ///< Last segment of the path.
+  std::vector<std::pair<std::string, std::string>> headers;  ///< Names in lower case; `auth-token` is redacted.
+  std::string body;
+  int status = 0;     ///< Answered status; 0: closed without an answer.
+  std::string answer; ///< Answered body.
+  std::size_t events = 0;  ///< How many events of it were stored.
+};
+
+/// The sandbox. Starts in the constructor, stops in the destructor. Every member may be called from any thread.
+class Sandbox {
+ public:
+  /// Binds and serves on threads of its own.
+  /// \throws std::invalid_argument for an option or a fault script that makes no sense (says which and why).
+  /// \throws std::runtime_error if the address cannot be bound (says which).
+  explicit Sandbox(SandboxOptions options = {});
+  ~Sandbox();
+  Sandbox(const Sandbox&) = delete;
+  Sandbox& operator=(const Sandbox&) = delete;
+
+  /// `http://127.0.0.1:PORT`, to be given to a client as its `endpoint`.
+  std::string url() const;
+  int port() const;
+
+  /// Stops serving. Open connections are closed; what was received stays readable. Idempotent.
+  void stop();
+
+  /// What arrived so far, oldest first.
+  std::vector<ReceivedRequest> requests() const;
+
+  /// Stored events in the order of their arrival, as a JSON array of the read API's event objects.
+  std::string events_json() const;
+
+  /// Number of stored events; cheap.
+  std::size_t event_count() const;
+
+  /// Counters as a JSON object: `requests` (by status), `events`, `bytes`, `bucket_level`.
+  std::string stats_json() const;
+
+  /// Forgets everything that was received and refills the bucket.
+  void clear();
+
+  /// Replaces the fault script: a JSON array of rules, tried in order for each POST; the first that applies is used.
+  /// Rule members, all optional but one of the effects:
+  /// - which: `"action"` (`"track"`, `"batch"` …), `"user_id"` (a request that carries an event of that user),
+  ///   `"after"` (skip so many matching requests first), `"times"` (apply so often; default: always),
+  ///   `"probability"` (0 to 1, drawn from `"seed"`, default 1);
+  /// - effect: `"status"` (answer it, storing nothing, with `"body"` and `"headers"` if given),
+  ///   `"delay_ms"` (wait before the answer; goes with any other effect, or alone),
+  ///   `"close": "before"` (close without reading it as an event and without an answer),
+  ///   `"close": "during"` (part of an answer, then close), `"garbage": true` (bytes that are no HTTP),
+  ///   `"lost_ack": true` (store the events, then close without an answer).
+  /// \throws std::invalid_argument naming the rule and the member that is wrong.
+  void set_faults(const std::string& script);
+
+  /// Replaces the token that has rights (to test a rotated token).
+  void set_token(const std::string& token);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace intilery::testing

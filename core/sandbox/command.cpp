@@ -1,0 +1,69 @@
+#include "command.hpp"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <thread>
+
+#include "intilery/testing.hpp"
+#include "intilery/version.hpp"
+
+namespace intilery::testing {
+
+namespace {
+
+std::string file_or_text(const std::string& value) {
+  std::ifstream file(value);
+  if (!file) return value;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+int run_sandbox_command(const std::string& name, const std::vector<std::string>& args, const std::function<bool()>& interrupted) {
+  SandboxOptions options;
+  options.max_stored_bytes = 256'000'000;
+  if (const char* token = std::getenv("INTILERY_AUTH_TOKEN"); token != nullptr && *token != '\0') options.token = token;
+  std::string faults;
+
+  CLI::App app("A stand-in for the Intilery service: holds callers to the API's contract and shows what arrived.", name);
+  app.set_version_flag("--version", INTILERY_VERSION);
+  app.add_option("--host", options.host, "Address to bind.")->capture_default_str();
+  app.add_option("--port", options.port, "Port; 0 is any free one. The URL is printed first.")->capture_default_str()->check(CLI::Range(0, 65'535));
+  app.add_option("--token", options.token, "The token that has rights. Others can see it in the process list: prefer INTILERY_AUTH_TOKEN. Default: sandbox-token.");
+  app.add_option("--client-id", options.client_id)->capture_default_str();
+  app.add_option("--account-id", options.account_id)->capture_default_str();
+  app.add_option("--brand-id", options.brand_ids, "May be given more than once.")->capture_default_str();
+  app.add_option("--rate-limit", options.rate_limit, "Requests a second; 0: no limit.")->capture_default_str();
+  app.add_option("--burst", options.burst)->capture_default_str();
+  const std::map<std::string, Profile> profiles{{"guide", Profile::guide}, {"vendor", Profile::vendor}};
+  app.add_option("--profile", options.profile, "guide: the API guide alone. vendor: the later documentation (screen, batch, 1 MB). Default: vendor.")->transform(CLI::CheckedTransformer(profiles));
+  app.add_option("--max-request-bytes", options.max_request_bytes, "Default: what the profile says.");
+  app.add_option("--faults", faults, "A JSON array of fault rules, or a file with one.");
+  std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them
+  try {
+    app.parse(reversed);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::cerr << name << ": " << error.what() << "\nTry " << name << " --help\n";
+    return 2;
+  }
+  try {
+    if (!faults.empty()) options.faults = file_or_text(faults);
+    Sandbox sandbox(std::move(options));
+    std::cout << sandbox.url() << std::endl;
+    while (!interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return 0;
+  } catch (const std::invalid_argument& error) {
+    std::cerr << name << ": " << error.what() << '\n';
+    return 2;
+  } catch (const std::runtime_error& error) {
+    std::cerr << name << ": " << error.what() << '\n';
+    return 1;
+  }
+}
+
+}  // namespace intilery::testing

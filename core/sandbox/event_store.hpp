@@ -1,0 +1,91 @@
+/// \file
+/// What was accepted, and the read API's views on it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace intilery::testing {
+
+/// One stored event. Its JSON text is made once, on arrival.
+struct StoredEvent {
+  std::int64_t time_ms = 0;  ///< Its own timestamp, or its arrival.
+  std::string name;
+  std::string json;          ///< As the read API shows it.
+};
+
+/// Which events a read wants.
+struct EventQuery {
+  std::vector<std::string> include;  ///< By name; empty: all.
+  std::vector<std::string> exclude;
+  std::optional<std::int64_t> start_ms;  ///< From, inclusive.
+  std::optional<std::int64_t> end_ms;    ///< Up to, inclusive.
+  bool ascending = false;
+  std::size_t from = 0;
+  std::size_t size = 10;
+};
+
+/// Events by time and by user, and profiles. Not thread-safe.
+class EventStore {
+ public:
+  struct Call {
+    std::string action;
+    std::string brand_id;
+    std::string client_id;
+    std::string account_id;
+    std::string_view raw;        ///< The call's text.
+    const nlohmann::json* call;  ///< The same, parsed.
+    std::int64_t received_ms;
+    std::string event_id;
+  };
+  void add(const Call& call);
+  void clear();
+  std::size_t size() const { return events_.size(); }
+
+  /// `{"events":[…],"total":N}`: the page, and how many events the query matches in all.
+  std::string page(const EventQuery& query);
+  /// All events in the order of their arrival, as a JSON array.
+  std::string all() const;
+
+  // `id_type` is userId, email or id. Nothing: no such profile.
+  std::optional<std::string> profile_events(const std::string& id_type, const std::string& id, const EventQuery& query);
+  std::optional<std::string> profile_traits(const std::string& id_type, const std::string& id) const;
+  std::optional<std::string> profile_meta(const std::string& id_type, const std::string& id) const;
+  /// 100 profiles from `scroll_id` on.
+  std::string profiles(std::size_t scroll_id) const;
+
+ private:
+  using Index = std::vector<std::uint32_t>;  ///< Places in `events_`.
+  struct Profile {
+    std::string id;
+    std::string user_id;
+    nlohmann::json traits = nlohmann::json::object();
+    std::int64_t first_seen_ms = 0;
+    std::int64_t last_seen_ms = 0;
+    Index events;
+    bool sorted = true;
+  };
+  std::string page_of(Index& index, bool& sorted, const EventQuery& query);
+  std::vector<const Profile*> find(const std::string& id_type, const std::string& id) const;
+  std::optional<std::string> show(const std::string& id_type, const std::string& id,
+                                  const std::function<std::string(const Profile&)>& view) const;
+  static nlohmann::json meta_of(const Profile& profile);
+
+  std::vector<StoredEvent> events_;
+  Index by_time_;
+  bool by_time_sorted_ = true;
+  std::vector<Profile> profiles_;                             ///< In the order of their making.
+  std::unordered_map<std::string, std::size_t> by_user_id_;   ///< Place in `profiles_`.
+};
+
+/// A random UUID (version 4).
+std::string random_uuid();
+
+}  // namespace intilery::testing

@@ -1,0 +1,51 @@
+/// \file
+/// How the sandbox misbehaves on demand. The script's form is documented at `Sandbox::set_faults`.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace intilery::testing {
+
+/// What to do with one request.
+struct Fault {
+  enum class Ending { answer, close_before, close_during, garbage, lost_ack };
+  std::optional<int> status;  ///< Answer this instead of the real one.
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::chrono::milliseconds delay{0};
+  Ending ending = Ending::answer;
+};
+
+/// A list of rules; the first that applies to a request is used. Not thread-safe.
+class FaultScript {
+ public:
+  FaultScript() = default;
+  /// \throws std::invalid_argument naming the rule and the member.
+  explicit FaultScript(const std::string& json);
+
+  /// \param body the request's JSON, or a discarded value.
+  std::optional<Fault> next(const std::string& action, const nlohmann::json& body);
+
+ private:
+  struct Rule {
+    Fault fault;
+    std::string action;
+    std::string user_id;
+    std::uint64_t after = 0;
+    std::optional<std::uint64_t> times;
+    double probability = 1;
+    std::mt19937_64 random{1};
+  };
+  static Rule read_rule(const nlohmann::json& json, const std::string& place);
+  static bool applies(Rule& rule, const std::string& action, const nlohmann::json& body);
+
+  std::vector<Rule> rules_;
+};
+
+}  // namespace intilery::testing

@@ -1,0 +1,317 @@
+#include "intilery/client.hpp"
+
+#include <cstdio>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "client_core.hpp"
+#include "delivery_state.hpp"
+#include "event/json_check.hpp"
+#include "event/json_value.hpp"
+#include "intilery/version.hpp"
+
+namespace intilery {
+
+namespace {
+
+using Callback = std::function<void(const Receipt&)>;
+using Clock = std::chrono::steady_clock;
+using event::Action;
+using event::Draft;
+using event::ValueSource;
+
+ValueSource raw_source(const RawJson& json) {
+  return {&json, [](event::JsonWriter& out, const void* value) {
+            event::write_checked_json(out, static_cast<const RawJson*>(value)->text);
+          }};
+}
+
+/// A text that is not given when it is empty.
+std::string_view optional_text(std::string_view text) { return text.empty() ? std::string_view() : text; }
+
+/// At most one line a second for each reason, with a count.
+class FailureLog {
+ public:
+  /// \returns the line to write now, if any.
+  std::string add(const ErrorInfo& error) {
+    const Clock::time_point now = Clock::now();
+    Entry& entry = entries_[error.code];
+    ++entry.unsaid;
+    if (now - entry.said < std::chrono::seconds(1)) return "";
+    entry.said = now;
+    return std::to_string(std::exchange(entry.unsaid, 0)) + " not delivered (" + error.code + "): " + error.message;
+  }
+  /// What is left to say at the end.
+  std::string rest() {
+    std::string text;
+    for (auto& [code, entry] : entries_) {
+      if (entry.unsaid > 0) text += (text.empty() ? "" : ", ") + std::to_string(std::exchange(entry.unsaid, 0)) + " more not delivered (" + code + ")";
+    }
+    return text;
+  }
+
+ private:
+  struct Entry {
+    Clock::time_point said{};
+    std::uint64_t unsaid = 0;
+  };
+  std::unordered_map<std::string, Entry> entries_;
+};
+
+void log_to_stderr(LogLevel level, std::string_view line) {
+  if (level < LogLevel::warning) return;
+  std::fprintf(stderr, "intilery: %s: %.*s\n", level == LogLevel::error ? "error" : "warning", static_cast<int>(line.size()), line.data());
+}
+
+/// Fills handles, and calls the program's own functions one at a time.
+class CppObserver : public StateObserver {
+ public:
+  explicit CppObserver(Hooks hooks) : hooks_(std::move(hooks)) {
+    if (!hooks_.on_log) hooks_.on_log = log_to_stderr;
+  }
+
+  void log(LogLevel level, std::string_view line) override {
+    const std::lock_guard lock(hook_mutex_);
+    hooks_.on_log(level, line);
+  }
+
+  /// Runs on the callback thread until `stop`.
+  void run() {
+    std::vector<DueCallback> due;
+    while (pop(due)) {
+      for (const DueCallback& callback : due) call(callback);
+    }
+    const std::string rest = failures_.rest();
+    if (!rest.empty()) log(LogLevel::warning, rest);
+  }
+
+ private:
+  void call(const DueCallback& due) {
+    const Receipt receipt = due.state->receipt();
+    try {
+      if (due.observer) {
+        (*static_cast<const Callback*>(due.observer.get()))(receipt);
+      } else if (hooks_.on_failure) {
+        hooks_.on_failure(receipt);
+      } else if (const std::string line = failures_.add(*receipt.error); !line.empty()) {
+        log(LogLevel::warning, line);
+      }
+    } catch (const std::exception& error) {
+      log(LogLevel::error, std::string("a callback threw: ") + error.what());
+    } catch (...) {
+      log(LogLevel::error, "a callback threw something that is no std::exception");
+    }
+  }
+
+  Hooks hooks_;
+  std::mutex hook_mutex_;  ///< Log lines come from more than one thread.
+  FailureLog failures_;    ///< The callback thread's.
+};
+
+[[noreturn]] void no_state() { throw std::logic_error("this intilery::Delivery is empty"); }
+
+Receipt delivered_or_throw(const DeliveryState& state) {
+  Receipt receipt = state.receipt();
+  if (receipt.error) throw_error(*receipt.error);
+  return receipt;
+}
+
+}  // namespace
+
+std::string_view to_string(State state) {
+  switch (state) {
+    case State::running: return "running";
+    case State::paused_auth: return "paused: auth";
+    case State::paused_rate: return "paused: rate";
+    case State::paused_unreachable: return "paused: unreachable";
+    case State::closed: return "closed";
+  }
+  return "";
+}
+
+// Delivery.
+
+std::string Delivery::message_id() const {
+  if (!state_) no_state();
+  return state_->id.text();
+}
+
+bool Delivery::done() const {
+  if (!state_) no_state();
+  return state_->done();
+}
+
+Receipt Delivery::wait() const {
+  if (!state_) no_state();
+  Waiting waiting;
+  state_->wait(std::nullopt, waiting);
+  return delivered_or_throw(*state_);
+}
+
+Receipt Delivery::wait(std::chrono::milliseconds timeout) const {
+  if (!state_) no_state();
+  Waiting waiting;
+  if (!state_->wait(Clock::now() + timeout, waiting)) {
+    throw_error({.kind = ErrorKind::timeout, .code = "timeout", .message = "no fate within " + std::to_string(timeout.count()) + " ms; the delivery goes on"});
+  }
+  return delivered_or_throw(*state_);
+}
+
+void Delivery::on_done(Callback callback) const {
+  if (!state_) no_state();
+  const auto shared = std::make_shared<Callback>(std::move(callback));
+  if (!state_->observe(shared)) (*shared)(state_->receipt());
+}
+
+std::future<Receipt> Delivery::future() const {
+  auto promise = std::make_shared<std::promise<Receipt>>();
+  std::future<Receipt> future = promise->get_future();
+  on_done([promise = std::move(promise)](const Receipt& receipt) {
+    if (!receipt.error) {
+      promise->set_value(receipt);
+      return;
+    }
+    try {
+      throw_error(*receipt.error);
+    } catch (...) {
+      promise->set_exception(std::current_exception());
+    }
+  });
+  return future;
+}
+
+// Client.
+
+struct Client::Impl {
+  Impl(Options options, Hooks hooks)
+      : observer(std::make_shared<CppObserver>(std::move(hooks))),
+        core(std::move(options), {.name = "intilery-cpp", .version = INTILERY_VERSION}, observer),
+        callbacks([this] { observer->run(); }) {}
+
+  ~Impl() { close(core.options().exit_timeout); }
+
+  Flush close(std::optional<std::chrono::milliseconds> timeout) {
+    const Flush flushed = core.close(timeout, waiting);
+    observer->stop();
+    const std::lock_guard lock(join_mutex);
+    // A callback may close its own client: then the thread ends by itself, and the destructor joins it.
+    if (callbacks.joinable() && callbacks.get_id() != std::this_thread::get_id()) callbacks.join();
+    return flushed;
+  }
+
+  template <class Submit>
+  Delivery start(const Callback& on_delivery, Submit submit) {
+    std::shared_ptr<DeliveryState> state = observer->make_state();
+    if (on_delivery) state->observe(std::make_shared<Callback>(on_delivery));
+    try {
+      submit(StateObserver::tag(state), &state->id);
+    } catch (...) {
+      StateObserver::forget(state);
+      throw;
+    }
+    return Delivery(std::move(state));
+  }
+
+  Delivery submit(Draft draft, const EventOptions& options) {
+    draft.context = event::source_of(options.context);
+    draft.anonymous_id = optional_text(options.anonymous_id);
+    draft.message_id = optional_text(options.message_id);
+    if (options.timestamp) {
+      draft.timestamp_ms = std::chrono::floor<std::chrono::milliseconds>(options.timestamp->time_since_epoch()).count();
+    }
+    return start(options.on_delivery, [&](std::uintptr_t tag, event::MessageId* id) { core.submit(draft, tag, id, waiting); });
+  }
+
+  Delivery submit_message(const ValueSource& message, const Callback& on_delivery) {
+    return start(on_delivery, [&](std::uintptr_t tag, event::MessageId* id) { core.submit_message(message, tag, id, waiting); });
+  }
+
+  Delivery command(std::string_view event, std::string_view user_id, std::string_view asset_id,
+                   const nlohmann::json& data, const EventOptions& options) {
+    return submit({.action = Action::track, .user_id = user_id, .event = event, .asset_id = asset_id,
+                   .data = event::source_of(data), .command = Draft::Command::asset},
+                  options);
+  }
+
+  Waiting waiting;  ///< C++ has no lock of its own to let go of.
+  std::shared_ptr<CppObserver> observer;
+  ClientCore core;
+  std::mutex join_mutex;
+  std::thread callbacks;
+};
+
+Client::Client(Options options, Hooks hooks) : impl_(std::make_unique<Impl>(std::move(options), std::move(hooks))) {}
+Client::~Client() = default;
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+
+Client Client::from_env(Hooks hooks) { return Client(Options::from_env(), std::move(hooks)); }
+
+Delivery Client::identify(std::string_view user_id, const nlohmann::json& traits, const EventOptions& options) {
+  return impl_->submit({.action = Action::identify, .user_id = user_id, .body = event::source_of(traits)}, options);
+}
+
+Delivery Client::track(std::string_view user_id, std::string_view event, const nlohmann::json& properties,
+                       const EventOptions& options) {
+  return impl_->submit({.action = Action::track, .user_id = user_id, .event = event, .body = event::source_of(properties)}, options);
+}
+
+Delivery Client::page(std::string_view user_id, const nlohmann::json& properties, const EventOptions& options) {
+  return impl_->submit({.action = Action::page, .user_id = optional_text(user_id), .body = event::source_of(properties)}, options);
+}
+
+Delivery Client::screen(std::string_view user_id, std::string_view name, const nlohmann::json& properties,
+                        const EventOptions& options) {
+  return impl_->submit({.action = Action::screen, .user_id = optional_text(user_id), .name = optional_text(name), .body = event::source_of(properties)}, options);
+}
+
+Delivery Client::send_email(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data, const EventOptions& options) {
+  return impl_->command("send_email", user_id, asset_id, data, options);
+}
+Delivery Client::send_sms(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data, const EventOptions& options) {
+  return impl_->command("send_sms", user_id, asset_id, data, options);
+}
+Delivery Client::send_print(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data, const EventOptions& options) {
+  return impl_->command("send_print", user_id, asset_id, data, options);
+}
+Delivery Client::send_push(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data, const EventOptions& options) {
+  return impl_->command("send_push", user_id, asset_id, data, options);
+}
+
+Delivery Client::start_journey(std::string_view user_id, std::string_view journey_id, std::string_view step_id,
+                               const nlohmann::json& data, const EventOptions& options) {
+  return impl_->submit({.action = Action::track, .user_id = user_id, .event = "start_journey", .journey_id = journey_id,
+                        .step_id = optional_text(step_id), .data = event::source_of(data), .command = Draft::Command::journey},
+                       options);
+}
+
+Delivery Client::send(const nlohmann::json& message, Callback on_delivery) {
+  return impl_->submit_message({&message, [](event::JsonWriter& out, const void* json) { event::write_json(out, *static_cast<const nlohmann::json*>(json)); }}, on_delivery);
+}
+
+Delivery Client::identify_raw(std::string_view user_id, RawJson traits, const EventOptions& options) {
+  return impl_->submit({.action = Action::identify, .user_id = user_id, .body = raw_source(traits)}, options);
+}
+Delivery Client::track_raw(std::string_view user_id, std::string_view event, RawJson properties, const EventOptions& options) {
+  return impl_->submit({.action = Action::track, .user_id = user_id, .event = event, .body = raw_source(properties)}, options);
+}
+Delivery Client::page_raw(std::string_view user_id, RawJson properties, const EventOptions& options) {
+  return impl_->submit({.action = Action::page, .user_id = optional_text(user_id), .body = raw_source(properties)}, options);
+}
+Delivery Client::screen_raw(std::string_view user_id, std::string_view name, RawJson properties, const EventOptions& options) {
+  return impl_->submit({.action = Action::screen, .user_id = optional_text(user_id), .name = optional_text(name), .body = raw_source(properties)}, options);
+}
+Delivery Client::send_raw(RawJson message, Callback on_delivery) { return impl_->submit_message(raw_source(message), on_delivery); }
+
+Flush Client::flush(std::optional<std::chrono::milliseconds> timeout) { return impl_->core.flush(timeout, impl_->waiting); }
+Flush Client::close(std::optional<std::chrono::milliseconds> timeout) { return impl_->close(timeout); }
+Stats Client::stats() const { return impl_->core.stats(); }
+void Client::set_auth_token(std::string token) { impl_->core.set_auth_token(std::move(token)); }
+
+Verification Client::verify(std::span<const std::string> message_ids, std::string_view user_id, std::chrono::milliseconds timeout) {
+  return impl_->core.verify(message_ids, user_id, timeout, impl_->waiting);
+}
+
+}  // namespace intilery

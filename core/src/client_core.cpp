@@ -1,0 +1,308 @@
+#include "client_core.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "delivery/engine.hpp"
+#include "event/encoder.hpp"
+#include "event/timestamp.hpp"
+#include "queue/bounded_queue.hpp"
+#include "readback/verifier.hpp"
+#include "transport/curl_transport.hpp"
+#include "wait_slices.hpp"
+
+namespace intilery {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+Options checked(Options options, const OptionStyle& style) {
+  check_options(options, style);
+  return options;
+}
+
+std::optional<Clock::time_point> deadline_after(std::optional<milliseconds> timeout) {
+  // A time-out that no clock can show is none.
+  if (!timeout || *timeout > std::chrono::hours(24 * 365 * 100)) return std::nullopt;
+  return Clock::now() + *timeout;
+}
+
+ErrorInfo queue_full(std::size_t max_queue_bytes) {
+  return {.kind = ErrorKind::queue_full, .code = "queue_full",
+          .message = "the queue holds max_queue_bytes = " + std::to_string(max_queue_bytes) +
+                     " bytes; wait for deliveries, allow more, or choose another on_full"};
+}
+
+ErrorInfo closed() {
+  return {.kind = ErrorKind::closed, .code = "closed", .message = "the client is closed; make a new one"};
+}
+
+}  // namespace
+
+Receipt Finished::receipt() const {
+  Receipt receipt;
+  if (event != nullptr) receipt.message_id = event->message_id();
+  receipt.event_id = outcome->event_id;
+  receipt.status = outcome->status;
+  receipt.attempts = outcome->attempts;
+  receipt.route = outcome->route;
+  receipt.latency = latency;
+  if (outcome->error) {
+    auto error = std::make_shared<ErrorInfo>(*outcome->error);
+    error->message_id = receipt.message_id;
+    receipt.error = std::move(error);
+  }
+  return receipt;
+}
+
+struct ClientCore::Impl {
+  Impl(Options given, const Library& library, std::shared_ptr<Observer> told)
+      : options(std::move(given)),
+        observer(std::move(told)),
+        encoder(options, library.name, library.version),
+        queue(options.max_queue_bytes),
+        transport(transport::make_curl_transport(options, library.name + "/" + library.version)),
+        engine(options, queue, *transport,
+               {.settled = [this](const queue::EventList& events, std::shared_ptr<const Outcome> outcome,
+                                  Clock::time_point now) { settled(events, std::move(outcome), now); },
+                .log = [this](LogLevel level, const std::string& line) { observer->log(level, line); },
+                .unix_now_ms = event::unix_now_ms,
+                .seed = std::random_device{}()},
+               Clock::now()) {
+    // The contract's hint; never more than a warning (design.md, wire).
+    const auto has = [](const std::string& text, int (*is)(int)) {
+      return std::any_of(text.begin(), text.end(), [&](unsigned char c) { return is(c) != 0; });
+    };
+    if (has(options.client_id, std::isupper) || has(options.account_id, std::isupper) || has(options.brand_id, std::islower)) {
+      observer->log(LogLevel::warning,
+                    "client_id and account_id are usually lower case and brand_id upper case; they are sent as given");
+    }
+    io_thread = std::thread([this] { run(); });
+  }
+
+  ~Impl() { stop(); }
+
+  void stop() {
+    queue.close();
+    {
+      const std::lock_guard lock(control_mutex);
+      stopping = true;
+    }
+    transport->wake();
+    const std::lock_guard lock(join_mutex);
+    if (io_thread.joinable()) io_thread.join();
+  }
+
+  /// Has `command` run on the I/O thread. False once that has ended.
+  bool post(std::function<void()> command) {
+    {
+      const std::lock_guard lock(control_mutex);
+      if (stopping) return false;
+      commands.push_back(std::move(command));
+    }
+    transport->wake();
+    return true;
+  }
+
+  void run() {
+    for (;;) {
+      std::vector<std::function<void()>> due;
+      bool last = false;
+      {
+        const std::lock_guard lock(control_mutex);
+        due.swap(commands);
+        last = stopping;
+      }
+      for (const std::function<void()>& command : due) command();
+      if (last) break;
+      Clock::time_point now = Clock::now();
+      engine.step(now);
+      const delivery::Engine::Nap nap = engine.nap(now);
+      milliseconds timeout(3'600'000);
+      if (nap.until) timeout = std::max(milliseconds(0), std::chrono::ceil<milliseconds>(*nap.until - now));
+      if (!queue.sleep_until(nap.wake_at)) timeout = milliseconds(0);
+      std::vector<transport::Response> responses = transport->poll(timeout);
+      now = Clock::now();
+      for (transport::Response& response : responses) engine.handle(std::move(response), now);
+    }
+    engine.abort(Clock::now());
+  }
+
+  /// Counts, tells, and frees: in this order, so that whoever waits for a delivery finds it counted, and whoever waits
+  /// for a flush finds its deliveries told.
+  void settled(const queue::EventList& events, std::shared_ptr<const Outcome> outcome, Clock::time_point now) {
+    queue.count(events, outcome->error ? outcome->error->code : std::string());
+    group.clear();
+    for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
+      group.push_back({event->tag, event, outcome, std::chrono::duration_cast<milliseconds>(now - event->accepted)});
+    }
+    observer->finished(group);
+    queue.conclude(events, outcome->error == nullptr);
+  }
+
+  /// Tells of an event that failed in the call.
+  void fail_at_call(std::uintptr_t tag, const queue::Event* event, ErrorInfo error) {
+    queue.count_refused(error.code);
+    Outcome outcome;
+    outcome.error = std::make_shared<const ErrorInfo>(std::move(error));
+    const Finished finished{tag, event, std::make_shared<const Outcome>(std::move(outcome)), milliseconds(0)};
+    observer->finished({&finished, 1});
+  }
+
+  void submit(queue::EventPtr event, std::uintptr_t tag, Waiting& waiting) {
+    event->tag = tag;
+    event->accepted = Clock::now();
+    for (std::optional<Clock::time_point> deadline;;) {
+      switch (queue.push(event)) {
+        case queue::BoundedQueue::Push::accepted_wake: transport->wake(); return;
+        case queue::BoundedQueue::Push::accepted: return;
+        case queue::BoundedQueue::Push::closed: throw_error(closed());
+        case queue::BoundedQueue::Push::full: break;
+      }
+      const std::size_t footprint = event->footprint();
+      switch (options.on_full) {
+        case OnFull::raise: throw_error(queue_full(options.max_queue_bytes));
+        case OnFull::fail: fail_at_call(tag, event.get(), queue_full(options.max_queue_bytes)); return;
+        case OnFull::block:
+          if (!deadline) deadline = Clock::now() + options.block_timeout;
+          if (!queue.wait_for_space(footprint, *deadline, waiting)) throw_error(queue_full(options.max_queue_bytes));
+          break;
+        case OnFull::drop_oldest: drop_oldest(footprint, waiting); break;
+      }
+    }
+  }
+
+  /// Makes room. The events that wait longest are the I/O thread's, so it is asked, and waited for.
+  void drop_oldest(std::size_t footprint, Waiting& waiting) {
+    post([this, footprint] { engine.drop_oldest(footprint, Clock::now()); });
+    if (!queue.wait_for_space(footprint, Clock::now() + milliseconds(1'000), waiting)) {
+      throw_error(queue_full(options.max_queue_bytes));  // everything is under way
+    }
+  }
+
+  const Options options;
+  const std::shared_ptr<Observer> observer;
+  const event::Encoder encoder;
+  queue::BoundedQueue queue;
+  const std::unique_ptr<transport::Transport> transport;
+  delivery::Engine engine;             ///< The I/O thread's, but for `fill`.
+  std::vector<Finished> group;         ///< The I/O thread's; kept for its memory.
+
+  std::mutex control_mutex;            ///< Guards the two below.
+  std::vector<std::function<void()>> commands;
+  bool stopping = false;
+  std::mutex join_mutex;
+  std::thread io_thread;
+};
+
+ClientCore::ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style)
+    : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer))) {}
+
+ClientCore::~ClientCore() = default;
+
+const Options& ClientCore::options() const { return impl_->options; }
+
+void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::MessageId* id, Waiting& waiting) {
+  event::MessageId made;
+  event::MessageId& target = id != nullptr ? *id : made;
+  queue::EventPtr event;
+  try {
+    event = impl_->encoder.encode(draft, target);
+  } catch (const ValidationError& error) {
+    refuse(error, tag);
+    return;
+  }
+  impl_->submit(std::move(event), tag, waiting);
+}
+
+void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t tag, event::MessageId* id,
+                                Waiting& waiting) {
+  event::MessageId made;
+  event::MessageId& target = id != nullptr ? *id : made;
+  queue::EventPtr event;
+  try {
+    event = impl_->encoder.encode_message(source, target);
+  } catch (const ValidationError& error) {
+    refuse(error, tag);
+    return;
+  }
+  impl_->submit(std::move(event), tag, waiting);
+}
+
+void ClientCore::refuse(const ValidationError& error, std::uintptr_t tag) {
+  if (impl_->queue.closed()) throw_error(closed());
+  if (impl_->options.on_invalid == OnInvalid::raise) throw error;
+  impl_->fail_at_call(tag, nullptr, error.info());
+}
+
+Flush ClientCore::flush(std::optional<milliseconds> timeout, Waiting& waiting) {
+  return impl_->queue.flush(deadline_after(timeout), waiting, [this] { impl_->transport->wake(); });
+}
+
+Flush ClientCore::close(std::optional<milliseconds> timeout, Waiting& waiting) {
+  impl_->queue.close();
+  const Flush flushed = flush(timeout, waiting);
+  waiting.release();
+  impl_->stop();
+  waiting.reacquire();
+  return flushed;
+}
+
+Stats ClientCore::stats() const {
+  Stats stats;
+  impl_->engine.fill(stats);
+  impl_->queue.fill(stats);
+  if (impl_->queue.closed()) stats.state = State::closed;
+  return stats;
+}
+
+void ClientCore::set_auth_token(std::string token) {
+  Options changed = impl_->options;
+  changed.auth_token = token;
+  check_options(changed);
+  impl_->post([impl = impl_.get(), token = std::move(token)] { impl->engine.set_token(token, Clock::now()); });
+}
+
+Verification ClientCore::verify(std::span<const std::string> message_ids, std::string_view user_id,
+                                milliseconds timeout, Waiting& waiting) {
+  const auto read = [&](const std::string& path, Clock::time_point deadline) {
+    struct Answer {
+      std::mutex mutex;
+      std::condition_variable changed;
+      std::optional<delivery::ReadResult> result;
+    };
+    const auto answer = std::make_shared<Answer>();
+    const auto done = [answer](delivery::ReadResult result) {
+      const std::lock_guard lock(answer->mutex);
+      answer->result = std::move(result);
+      answer->changed.notify_all();
+    };
+    const bool posted = impl_->post([impl = impl_.get(), path, deadline, done] {
+      impl->engine.read({.path = path, .deadline = deadline, .done = done});
+    });
+    if (!posted) throw_error(closed());
+    std::unique_lock lock(answer->mutex);
+    if (!wait_in_slices(lock, answer->changed, deadline, waiting, [&] { return answer->result.has_value(); })) {
+      throw_error({.kind = ErrorKind::timeout, .code = "timeout", .message = "reading back took longer than its time-out"});
+    }
+    return std::move(*answer->result);
+  };
+  const auto pause = [&](Clock::time_point until) {
+    std::mutex mutex;
+    std::condition_variable never;
+    std::unique_lock lock(mutex);
+    wait_in_slices(lock, never, until, waiting, [&] { return impl_->queue.closed(); });
+  };
+  return readback::verify(message_ids, user_id, Clock::now() + timeout, read, pause);
+}
+
+}  // namespace intilery

@@ -1,0 +1,93 @@
+/// \file
+/// The client without a language: what the C++ class and the two bindings share.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "event/draft.hpp"
+#include "event/message_id.hpp"
+#include "intilery/client.hpp"
+#include "intilery/delivery.hpp"
+#include "intilery/options.hpp"
+#include "queue/event.hpp"
+#include "waiting.hpp"
+
+namespace intilery {
+
+/// What became of a request's events; shared by all of them.
+struct Outcome {
+  std::optional<std::string> event_id;
+  int status = 0;
+  int attempts = 0;
+  Route route = Route::event;
+  std::shared_ptr<const ErrorInfo> error;  ///< Without `message_id`. Empty: delivered.
+};
+
+/// One event with its final fate. The pointers live for the call that reports it.
+struct Finished {
+  std::uintptr_t tag = 0;
+  const queue::Event* event = nullptr;  ///< Null for an event that never got so far (`OnInvalid::report`).
+  std::shared_ptr<const Outcome> outcome;
+  std::chrono::milliseconds latency{0};
+
+  /// The receipt, with the message id copied from the event.
+  Receipt receipt() const;
+};
+
+/// Told of fates and log lines. Called on the client's I/O thread or on a caller's thread inside `submit`; from more
+/// than one at a time. Must not block and must not call the core.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  /// Fates, in groups. Each event is reported exactly once.
+  virtual void finished(std::span<const Finished> group) = 0;
+  virtual void log(LogLevel level, std::string_view line) = 0;
+};
+
+/// The client's library name and version, as events carry them in `context.library`.
+struct Library {
+  std::string name;     ///< `intilery-python`, `intilery-node`, `intilery-cpp`.
+  std::string version;
+};
+
+/// Every member may be called from any thread.
+class ClientCore {
+ public:
+  /// \throws ConfigurationError. `style` decides how an option's name is written in it.
+  ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style = {});
+  /// Closes without waiting: what has no fate fails with reason `closed`. Call `close` first.
+  ~ClientCore();
+
+  const Options& options() const;
+
+  /// Checks, serialises and queues one call. The observer reports `tag` exactly once if and only if this returns.
+  /// \param id if not null, gets the event's message id (before the event can have a fate).
+  /// \throws ValidationError (not with OnInvalid::report), ClosedError, QueueFullError (OnFull::raise, block).
+  void submit(const event::Draft& draft, std::uintptr_t tag, event::MessageId* id, Waiting& waiting);
+
+  /// The same for a whole message as JSON text (`{"action": "track", …}`). `source` writes it; it is then checked.
+  void submit_message(const event::ValueSource& source, std::uintptr_t tag, event::MessageId* id, Waiting& waiting);
+
+  /// Fails `tag` with a mistake that the language layer found before it could make a draft: throws it, or reports it
+  /// with OnInvalid::report.
+  void refuse(const ValidationError& error, std::uintptr_t tag);
+
+  Flush flush(std::optional<std::chrono::milliseconds> timeout, Waiting& waiting);
+  Flush close(std::optional<std::chrono::milliseconds> timeout, Waiting& waiting);
+  Stats stats() const;
+  void set_auth_token(std::string token);
+  Verification verify(std::span<const std::string> message_ids, std::string_view user_id,
+                      std::chrono::milliseconds timeout, Waiting& waiting);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace intilery

@@ -1,0 +1,488 @@
+#include "delivery/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "event/contract.hpp"
+#include "event/encoder.hpp"
+
+namespace intilery::delivery {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+/// How long to stay silent after a 429 that does not say.
+constexpr milliseconds rate_pause{1'000};
+constexpr std::size_t kept_body = 2'000;
+/// A refusal of a batch smaller than this says nothing about the server's limit.
+constexpr std::size_t smallest_lesson = 50'000;
+
+std::string seconds_text(milliseconds duration) {
+  std::string text = std::to_string(duration.count() / 1000);
+  if (duration.count() % 1000 != 0) text += "." + std::to_string(1000 + duration.count() % 1000).substr(1);
+  return text + " s";
+}
+
+std::string count_text(std::size_t events) { return std::to_string(events) + (events == 1 ? " event" : " events"); }
+
+}  // namespace
+
+Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Transport& transport,
+               Surroundings surroundings, TimePoint now)
+    : options_(options),
+      base_path_("/track/" + options.client_id + "/" + options.account_id + "/" + options.brand_id + "/v1/"),
+      queue_(queue),
+      transport_(transport),
+      surroundings_(std::move(surroundings)),
+      bucket_(options.rate_limit, options.burst, now),
+      backoff_(options.retry_initial, options.retry_max, surroundings_.seed),
+      circuit_(Backoff(options.retry_initial, options.retry_max, surroundings_.seed + 1)),
+      batch_bytes_(options.max_batch_bytes.value_or(options.max_request_bytes)) {}
+
+// What leaves.
+
+void Engine::take_incoming() {
+  queue::EventList incoming = queue_.take();
+  while (queue::EventPtr event = incoming.pop_front()) lanes_.add(std::move(event));
+}
+
+void Engine::step(TimePoint now) {
+  take_incoming();
+  if (now >= next_expiry_ && (circuit_.open() || !retries_.empty())) expire(now);
+  while (may_send(now) && send_next(now)) {
+  }
+  publish(now);
+}
+
+bool Engine::may_send(TimePoint now) {
+  return under_way_.size() < options_.max_connections && now >= rate_pause_ && circuit_.allows(now) &&
+         bucket_.available(now) >= 1;
+}
+
+bool Engine::send_next(TimePoint now) {
+  // A probe may be anything; what failed before comes first, due or not.
+  if (!retries_.empty() && (retries_.begin()->first <= now || circuit_.open())) {
+    send(std::move(retries_.extract(retries_.begin()).mapped()), now);
+    return true;
+  }
+  const auto due_read = std::find_if(reads_.begin(), reads_.end(), [&](const Read& read) { return read.not_before <= now; });
+  if (due_read != reads_.end()) {
+    Read read = std::move(*due_read);
+    reads_.erase(due_read);
+    send(std::move(read), now);
+    return true;
+  }
+  const std::optional<Route> route = due(now);
+  const bool alone = lanes_.any_alone() && (!route || *lanes_.oldest_alone() <= *lanes_.oldest_ready());
+  if (!route && !alone) return false;
+  send(take(route.value_or(Route::event), alone), now);
+  return true;
+}
+
+std::optional<Route> Engine::due(TimePoint now) {
+  const std::size_t waiting = lanes_.ready();
+  if (waiting == 0) return std::nullopt;
+  const bool automatic = options_.delivery == DeliveryMode::automatic;
+  if (options_.delivery == DeliveryMode::event || batch_known_missing_ || (automatic && waiting == 1)) return Route::event;
+  const bool aged = now - *lanes_.oldest_ready() >= options_.flush_interval;
+  if (waiting >= options_.flush_at || aged || queue_.flushing()) {
+    // Automatic and everything could go alone: the event ids are worth it, unless it has waited too long already.
+    if (automatic && !aged && waiting < options_.flush_at && static_cast<double>(waiting) <= bucket_.available(now)) return Route::event;
+    return Route::batch;
+  }
+  if (!automatic) return std::nullopt;
+  return static_cast<double>(waiting) <= bucket_.available(now) ? Route::event : Route::batch;
+}
+
+std::unique_ptr<Shipment> Engine::take(Route route, bool alone) {
+  auto shipment = std::make_unique<Shipment>();
+  if (alone || route == Route::event) {
+    shipment->events.push_back(alone ? lanes_.take_alone() : lanes_.take_one());
+  } else {
+    constexpr std::size_t around = 32;  // the batch's own braces
+    shipment->events = lanes_.take_batch(batch_bytes_ - std::min(batch_bytes_, around), event::closing_size + 1);
+    shipment->route = Route::batch;
+    // What does not fit into any batch of ours goes by itself.
+    if (shipment->events.size() == 1 && shipment->body_size() > batch_bytes_) shipment->route = Route::event;
+  }
+  return shipment;
+}
+
+std::string Engine::path(Route route, const queue::Event& event) const {
+  return base_path_ + (route == Route::batch ? "batch" : std::string(event::name_of(static_cast<event::Action>(event.action))));
+}
+
+void Engine::send(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  bucket_.take(now);
+  shipment->probe = circuit_.sent();
+  ++shipment->attempts;
+  transport::Request request;
+  request.id = ++last_id_;
+  request.path = path(shipment->route, *shipment->events.front());
+  request.body_size = shipment->body_size();
+  request.body = shipment->body(surroundings_.unix_now_ms());
+  {
+    const std::lock_guard lock(traffic_mutex_);
+    traffic_.bytes_sent += request.body_size;
+    traffic_.in_flight += shipment->events.size();
+    if (shipment->attempts > 1) traffic_.retried += shipment->events.size();
+  }
+  under_way_[request.id].shipment = std::move(shipment);
+  transport_.start(std::move(request));
+}
+
+void Engine::send(Read read, TimePoint now) {
+  bucket_.take(now);
+  circuit_.sent();
+  ++read.attempts;
+  transport::Request request;
+  request.id = ++last_id_;
+  request.path = base_path_ + read.path;
+  request.post = false;
+  under_way_[request.id].read = std::move(read);
+  transport_.start(std::move(request));
+}
+
+Engine::Nap Engine::nap(TimePoint now) {
+  constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
+  Nap nap;
+  const auto not_after = [&](TimePoint moment) { nap.until = nap.until ? std::min(*nap.until, moment) : moment; };
+  const bool anything = lanes_.ready() > 0 || lanes_.any_alone() || !retries_.empty() || !reads_.empty();
+  if ((circuit_.open() && anything) || !retries_.empty()) not_after(next_expiry_);
+  if (under_way_.size() >= options_.max_connections) {
+    nap.wake_at = never;
+    return nap;
+  }
+  if (!anything) return nap;
+
+  // The earliest moment at which anything at all may leave …
+  TimePoint gate = std::max(now, rate_pause_);
+  gate = std::max(gate, bucket_.next(now));
+  if (circuit_.open()) {
+    if (!circuit_.next_probe()) {  // the probe's answer will wake us
+      nap.wake_at = never;
+      return nap;
+    }
+    not_after(std::max(gate, *circuit_.next_probe()));
+    nap.wake_at = never;
+    return nap;
+  }
+  // … and at which something wants to.
+  const bool gated = gate > now;
+  if (!retries_.empty()) not_after(std::max(gate, retries_.begin()->first));
+  for (const Read& read : reads_) not_after(std::max(gate, read.not_before));
+  if (lanes_.any_alone()) not_after(gate);
+  if (lanes_.ready() > 0) {
+    const bool waits_for_more = options_.delivery == DeliveryMode::batch && !due(now);
+    not_after(waits_for_more ? std::max(gate, *lanes_.oldest_ready() + options_.flush_interval) : gate);
+    if (waits_for_more) nap.wake_at = std::max<std::size_t>(1, options_.flush_at - std::min(options_.flush_at, lanes_.ready()));
+  }
+  if (gated) nap.wake_at = never;
+  return nap;
+}
+
+// What comes back.
+
+void Engine::handle(transport::Response response, TimePoint now) {
+  const auto found = under_way_.find(response.id);
+  if (found == under_way_.end()) return;
+  UnderWay under_way = std::move(found->second);
+  under_way_.erase(found);
+  {
+    const std::lock_guard lock(traffic_mutex_);
+    ++traffic_.requests[response.status];
+    if (under_way.shipment) traffic_.in_flight -= under_way.shipment->events.size();
+  }
+  if (under_way.read) {
+    handle_read(std::move(*under_way.read), response, now);
+    return;
+  }
+  std::unique_ptr<Shipment> shipment = std::move(under_way.shipment);
+  shipment->last = judge(response, shipment->route, surroundings_.unix_now_ms());
+  shipment->last_status = response.status;
+  shipment->last_body = response.body.substr(0, kept_body);
+  shipment->may_have_arrived |= shipment->last.may_have_arrived;
+  switch (shipment->last.kind) {
+    case Verdict::Kind::accepted: return accepted(std::move(shipment), now);
+    case Verdict::Kind::refused: return refused(std::move(shipment), now);
+    case Verdict::Kind::too_large: return too_large(std::move(shipment), now);
+    case Verdict::Kind::no_batch: return no_batch(std::move(shipment), now);
+    case Verdict::Kind::unauthorised: return unauthorised(std::move(shipment), now);
+    case Verdict::Kind::throttled: return throttled(std::move(shipment), now);
+    case Verdict::Kind::unavailable: return unavailable(std::move(shipment), now);
+  }
+}
+
+void Engine::server_is_there(TimePoint now) {
+  if (circuit_.open()) {
+    surroundings_.log(LogLevel::info, "the server takes requests again");
+    // Whatever waited out its backoff for the server's sake may go.
+    std::multimap<TimePoint, std::unique_ptr<Shipment>> waiting = std::exchange(retries_, {});
+    for (auto& [moment, shipment] : waiting) retry_at(std::move(shipment), now);
+  }
+  circuit_.succeeded();
+}
+
+void Engine::accepted(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  server_is_there(now);
+  Outcome outcome;
+  if (shipment->route == Route::event) outcome.event_id = shipment->last.event_id;
+  settle(std::move(shipment), std::move(outcome), now);
+}
+
+void Engine::refused(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  server_is_there(now);
+  if (shipment->events.size() > 1 && shipment->last.code == "rejected") {
+    split(std::move(shipment), now);
+    return;
+  }
+  std::string code = shipment->last.code;
+  std::string message = shipment->last.message;
+  fail(std::move(shipment), std::move(code), std::move(message), now);
+}
+
+void Engine::too_large(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  server_is_there(now);
+  const std::size_t size = shipment->body_size();
+  if (shipment->route == Route::batch) {
+    if (shipment->events.size() > 1) {
+      batch_bytes_ = std::min(batch_bytes_, std::max(size / 2, smallest_lesson));
+      split(std::move(shipment), now);
+    } else {
+      shipment->route = Route::event;
+      retry_at(std::move(shipment), now);
+    }
+    return;
+  }
+  fail(std::move(shipment), "too_large", "the server finds it too large with " + std::to_string(size) + " bytes", now);
+}
+
+void Engine::split(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  std::unique_ptr<Shipment> other = shipment->split();
+  retry_at(std::move(shipment), now);
+  if (other) retry_at(std::move(other), now);
+}
+
+void Engine::no_batch(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  server_is_there(now);
+  if (options_.delivery == DeliveryMode::batch) {
+    std::string message = shipment->last.message + "; use delivery auto or event";
+    fail(std::move(shipment), "not_found", std::move(message), now);
+    return;
+  }
+  if (!std::exchange(batch_known_missing_, true)) {
+    surroundings_.log(LogLevel::warning, "the server has no batch; every event goes in a request of its own from now on");
+  }
+  // A batch that was split has later events of the same user behind it; they all go back, in order.
+  queue::EventList events;
+  for (Shipment* part = shipment.get(); part != nullptr; part = part->next.get()) {
+    while (queue::EventPtr event = part->events.pop_front()) events.push_back(std::move(event));
+  }
+  lanes_.put_back(std::move(events));
+}
+
+void Engine::unauthorised(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  trouble_ = shipment->last;
+  if (circuit_.failed(Circuit::Reason::unauthorised, shipment->probe, now, milliseconds(0))) {
+    surroundings_.log(LogLevel::error, shipment->last.message + ". Delivery pauses; nothing is lost. It goes on when the token is replaced "
+                                       "or gets its rights");
+  }
+  if (!shipment->failing_since) shipment->failing_since = now;
+  retry_at(std::move(shipment), now);
+}
+
+void Engine::pause_for_rate(std::optional<milliseconds> wish, TimePoint now) {
+  bucket_.drain(now);
+  rate_pause_ = std::max(rate_pause_, now + std::min(wish.value_or(rate_pause), options_.retry_max));
+}
+
+void Engine::throttled(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  if (circuit_.reason() == Circuit::Reason::unauthorised) {
+    if (shipment->probe) circuit_.probe_ended();
+  } else {
+    server_is_there(now);
+  }
+  pause_for_rate(shipment->last.retry_after, now);
+  retry_at(std::move(shipment), rate_pause_);
+}
+
+void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  const milliseconds wish = shipment->last.retry_after.value_or(milliseconds(0));
+  trouble_ = shipment->last;
+  if (circuit_.failed(Circuit::Reason::unreachable, shipment->probe, now, wish)) {
+    surroundings_.log(LogLevel::warning, "cannot deliver: " + shipment->last.message + ". Trying on; nothing is lost");
+  }
+  if (!shipment->failing_since) shipment->failing_since = now;
+  ++shipment->failures;
+  if (options_.max_retries && static_cast<std::size_t>(shipment->failures) > *options_.max_retries) {
+    std::string message = "gave up after " + std::to_string(shipment->attempts) + " attempts: " + shipment->last.message;
+    fail(std::move(shipment), "retries_exhausted", std::move(message), now);
+    return;
+  }
+  const TimePoint moment = now + std::max(backoff_.next(shipment->failures), std::min(wish, options_.retry_max));
+  const TimePoint last_chance = *shipment->failing_since + options_.delivery_timeout;
+  retry_at(std::move(shipment), std::min(moment, last_chance));
+}
+
+void Engine::retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment) {
+  shipment->not_before = moment;
+  retries_.emplace(moment, std::move(shipment));
+}
+
+// Fates.
+
+void Engine::expire(TimePoint now) {
+  next_expiry_ = now + std::clamp<std::chrono::steady_clock::duration>(options_.delivery_timeout / 10, milliseconds(10), milliseconds(1'000));
+  for (auto entry = retries_.begin(); entry != retries_.end();) {
+    const std::optional<TimePoint> since = entry->second->failing_since;
+    const auto next = std::next(entry);
+    if (since && now - *since >= options_.delivery_timeout) {
+      std::unique_ptr<Shipment> shipment = std::move(retries_.extract(entry).mapped());
+      std::string message = "gave up after " + seconds_text(options_.delivery_timeout) + ": " + shipment->last.message;
+      fail(std::move(shipment), "expired", std::move(message), now);
+    }
+    entry = next;
+  }
+  if (!circuit_.open() || now - circuit_.since() < options_.delivery_timeout) return;
+  const queue::EventList older = lanes_.take_older(now - options_.delivery_timeout);
+  if (older.empty()) return;
+  fail(older, given_up("expired", "gave up after " + seconds_text(options_.delivery_timeout) + ": " + trouble_.message), Route::event, now);
+}
+
+ErrorInfo Engine::given_up(std::string code, std::string message) const {
+  ErrorInfo error{.kind = ErrorKind::delivery, .code = std::move(code), .message = std::move(message)};
+  if (circuit_.reason() == Circuit::Reason::unauthorised) {
+    error.kind = ErrorKind::auth;
+    error.code = "unauthorised";
+    if (error.message.find(trouble_.message) == std::string::npos) error.message += ": " + trouble_.message;
+  }
+  return error;
+}
+
+void Engine::fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now) {
+  ErrorInfo error = given_up(std::move(code), std::move(message));
+  error.arrived = shipment->may_have_arrived ? Arrived::unknown : Arrived::no;
+  error.status = shipment->last_status;
+  error.body = shipment->last_body;
+  error.attempts = shipment->attempts;
+  Outcome outcome;
+  outcome.error = std::make_shared<const ErrorInfo>(std::move(error));
+  settle(std::move(shipment), std::move(outcome), now);
+}
+
+void Engine::fail(const queue::EventList& events, ErrorInfo error, Route route, TimePoint now) {
+  if (events.empty()) return;
+  Outcome outcome;
+  outcome.route = route;
+  outcome.error = std::make_shared<const ErrorInfo>(std::move(error));
+  surroundings_.settled(events, std::make_shared<const Outcome>(std::move(outcome)), now);
+}
+
+void Engine::settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoint now) {
+  outcome.status = shipment->last_status;
+  outcome.attempts = shipment->attempts;
+  outcome.route = shipment->route;
+  lanes_.release(shipment->events);
+  surroundings_.settled(shipment->events, std::make_shared<const Outcome>(std::move(outcome)), now);
+  if (shipment->next) retry_at(std::move(shipment->next), now);
+}
+
+void Engine::drop_oldest(std::size_t footprint, TimePoint now) {
+  take_incoming();
+  // A tenth more than needed: the next calls need room too, and looking for the oldest takes time.
+  std::size_t excess = queue_.excess(footprint);
+  if (excess == 0) return;
+  excess += options_.max_queue_bytes / 10;
+  fail(lanes_.take_oldest(excess), {.kind = ErrorKind::queue_full, .code = "dropped", .message = "dropped to make room for newer events (on_full=drop_oldest)"},
+       Route::event, now);
+}
+
+void Engine::abort(TimePoint now) {
+  transport_.abandon();
+  const std::string message = "the client was closed before it could be delivered";
+  std::size_t left = 0;
+  const auto give_up = [&](std::unique_ptr<Shipment> shipment) {
+    while (shipment) {
+      std::unique_ptr<Shipment> next = std::move(shipment->next);
+      left += shipment->events.size();
+      fail(std::move(shipment), "closed", message, now);
+      shipment = std::move(next);
+    }
+  };
+  for (auto& [id, under_way] : std::exchange(under_way_, {})) {
+    if (under_way.shipment) {
+      under_way.shipment->may_have_arrived = true;
+      give_up(std::move(under_way.shipment));
+    } else if (under_way.read) {
+      reads_.push_back(std::move(*under_way.read));
+    }
+  }
+  for (auto& [moment, shipment] : std::exchange(retries_, {})) give_up(std::move(shipment));
+  take_incoming();
+  const queue::EventList waiting = lanes_.take_all();
+  left += waiting.size();
+  fail(waiting, given_up("closed", message), Route::event, now);
+  for (Read& read : std::exchange(reads_, {})) {
+    read.done({.status = 0, .body = {}, .error = ErrorInfo{.kind = ErrorKind::closed, .code = "closed", .message = "the client was closed"}});
+  }
+  if (left > 0) {
+    surroundings_.log(LogLevel::error, count_text(left) + " not delivered when the client was closed" +
+                                           (circuit_.open() ? ": " + trouble_.message : std::string()));
+  }
+  publish(now);
+}
+
+// Reading, and the rest.
+
+void Engine::read(Read read) { reads_.push_back(std::move(read)); }
+
+void Engine::handle_read(Read read, const transport::Response& response, TimePoint now) {
+  const auto finish = [&](std::optional<ErrorInfo> error) {
+    read.done({.status = response.status, .body = response.body, .error = std::move(error)});
+  };
+  const auto error = [&](ErrorKind kind, std::string code, std::string message) {
+    return ErrorInfo{.kind = kind, .code = std::move(code), .message = std::move(message), .status = response.status,
+                     .body = response.body.substr(0, kept_body), .attempts = read.attempts};
+  };
+  const bool whole = response.status == 200 && !response.body_cut;
+  if (whole || response.status == 404) {
+    server_is_there(now);
+    finish(std::nullopt);
+    return;
+  }
+  const Verdict verdict = judge(response, Route::event, surroundings_.unix_now_ms());
+  circuit_.probe_ended();
+  if (verdict.kind == Verdict::Kind::unauthorised) return finish(error(ErrorKind::auth, verdict.code, "reading back: " + verdict.message));
+  if (verdict.kind == Verdict::Kind::throttled) pause_for_rate(verdict.retry_after, now);
+  const bool final = verdict.kind != Verdict::Kind::throttled && verdict.kind != Verdict::Kind::unavailable;
+  if (final || now >= read.deadline) return finish(error(ErrorKind::delivery, verdict.code, "reading back: " + verdict.message));
+  read.not_before = now + backoff_.next(read.attempts);
+  reads_.push_back(std::move(read));
+}
+
+void Engine::set_token(const std::string& token, TimePoint now) {
+  transport_.set_token(token);
+  circuit_.retry_now(now);
+}
+
+void Engine::publish(TimePoint now) {
+  const std::lock_guard lock(traffic_mutex_);
+  traffic_.rate_left = std::max(0.0, bucket_.available(now));
+  traffic_.state = circuit_.reason() == Circuit::Reason::unauthorised  ? State::paused_auth
+                   : circuit_.reason() == Circuit::Reason::unreachable ? State::paused_unreachable
+                   : now < rate_pause_                                 ? State::paused_rate
+                                                                       : State::running;
+}
+
+void Engine::fill(Stats& stats) const {
+  const std::lock_guard lock(traffic_mutex_);
+  stats.in_flight = traffic_.in_flight;
+  stats.retried = traffic_.retried;
+  stats.bytes_sent = traffic_.bytes_sent;
+  stats.requests = traffic_.requests;
+  stats.rate_left = traffic_.rate_left;
+  stats.state = traffic_.state;
+}
+
+}  // namespace intilery::delivery

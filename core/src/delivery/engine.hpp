@@ -1,0 +1,140 @@
+/// \file
+/// Decides what leaves when, and what an answer means for the events that it was for.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "client_core.hpp"
+#include "delivery/backoff.hpp"
+#include "delivery/circuit.hpp"
+#include "delivery/shipment.hpp"
+#include "delivery/token_bucket.hpp"
+#include "intilery/options.hpp"
+#include "queue/bounded_queue.hpp"
+#include "queue/lanes.hpp"
+#include "transport/transport.hpp"
+
+namespace intilery::delivery {
+
+/// An answer to a read, or why there is none.
+struct ReadResult {
+  int status = 0;
+  std::string body;
+  std::optional<ErrorInfo> error;
+};
+
+/// A GET, paced like everything else.
+struct Read {
+  std::string path;
+  TimePoint deadline{};
+  std::function<void(ReadResult)> done;  ///< Called once, on the I/O thread.
+  int attempts = 0;
+  TimePoint not_before{};
+};
+
+/// What the engine needs of the world around it, so that a test can own it.
+struct Surroundings {
+  /// Told of every fate, with the moment. The events are gone afterwards.
+  std::function<void(const queue::EventList&, std::shared_ptr<const Outcome>, TimePoint)> settled;
+  std::function<void(LogLevel, const std::string&)> log;
+  std::function<std::int64_t()> unix_now_ms;
+  std::uint64_t seed = 0;  ///< Of the backoff's jitter.
+};
+
+/// The delivery engine. Everything but `fill` is for one thread, and nothing in it waits or asks for the time.
+/// docs/delivery.md draws its states.
+class Engine {
+ public:
+  Engine(const Options& options, queue::BoundedQueue& queue, transport::Transport& transport, Surroundings surroundings,
+         TimePoint now);
+
+  /// Takes what was queued and starts the requests that may leave now.
+  void step(TimePoint now);
+  void handle(transport::Response response, TimePoint now);
+
+  /// Until when nothing will happen by itself, and how many newly queued events would change that.
+  struct Nap {
+    std::optional<TimePoint> until;
+    std::size_t wake_at = 1;
+  };
+  Nap nap(TimePoint now);
+
+  void read(Read read);
+  void set_token(const std::string& token, TimePoint now);
+  /// Fails waiting events, the oldest first, until `footprint` more bytes fit into the queue.
+  void drop_oldest(std::size_t footprint, TimePoint now);
+  /// Gives everything up that has no fate yet, with reason `closed`.
+  void abort(TimePoint now);
+
+  /// Fills in what the engine knows. From any thread.
+  void fill(Stats& stats) const;
+
+ private:
+  struct UnderWay {
+    std::unique_ptr<Shipment> shipment;  ///< Either this
+    std::optional<Read> read;            ///< or that.
+  };
+
+  void take_incoming();
+  bool may_send(TimePoint now);
+  bool send_next(TimePoint now);
+  std::optional<Route> due(TimePoint now);
+  std::unique_ptr<Shipment> take(Route route, bool alone);
+  void send(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void send(Read read, TimePoint now);
+  void retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment);
+
+  void handle_read(Read read, const transport::Response& response, TimePoint now);
+  void accepted(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void refused(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void too_large(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void no_batch(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void unauthorised(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void throttled(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void unavailable(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void split(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void server_is_there(TimePoint now);
+  void pause_for_rate(std::optional<std::chrono::milliseconds> wish, TimePoint now);
+
+  void expire(TimePoint now);
+  void fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now);
+  void fail(const queue::EventList& events, ErrorInfo error, Route route, TimePoint now);
+  ErrorInfo given_up(std::string code, std::string message) const;
+  void settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoint now);
+
+  std::string path(Route route, const queue::Event& event) const;
+  void publish(TimePoint now);
+
+  const Options options_;
+  const std::string base_path_;
+  queue::BoundedQueue& queue_;
+  transport::Transport& transport_;
+  Surroundings surroundings_;
+
+  queue::Lanes lanes_;
+  TokenBucket bucket_;
+  Backoff backoff_;
+  Circuit circuit_;
+  Verdict trouble_;                 ///< Why the circuit is open.
+  TimePoint rate_pause_{};          ///< Nothing leaves before.
+  bool batch_known_missing_ = false;
+  std::size_t batch_bytes_;         ///< Largest batch; shrinks when the server finds one too large.
+  std::multimap<TimePoint, std::unique_ptr<Shipment>> retries_;  ///< By `not_before`.
+  std::deque<Read> reads_;
+  std::unordered_map<std::uint64_t, UnderWay> under_way_;
+  std::uint64_t last_id_ = 0;
+  TimePoint next_expiry_{};
+
+  mutable std::mutex traffic_mutex_;  ///< Guards the counters below.
+  Stats traffic_;
+};
+
+}  // namespace intilery::delivery

@@ -1,0 +1,44 @@
+/// \file
+/// Events that travel together.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "delivery/verdict.hpp"
+#include "queue/event_list.hpp"
+
+namespace intilery::delivery {
+
+using queue::TimePoint;
+
+/// The events of one request: the unit of sending, retrying and splitting.
+struct Shipment {
+  queue::EventList events;
+  Route route = Route::event;
+  int attempts = 0;                      ///< Requests so far.
+  int failures = 0;                      ///< Of those, the ones that count for backoff and `max_retries`.
+  bool may_have_arrived = false;         ///< Some attempt was never answered.
+  bool probe = false;                    ///< Sent to see whether the server is back.
+  std::optional<TimePoint> failing_since;
+  TimePoint not_before{};                ///< Of the next attempt.
+  Verdict last;                          ///< What the last attempt came to.
+  int last_status = 0;
+  std::string last_body;
+  std::string closing;                   ///< What goes behind each event; see `event::closing`.
+  std::string separator;                 ///< The same with a comma, between the events of a batch.
+  std::unique_ptr<Shipment> next;        ///< Goes once this one is settled: the same user's later events.
+
+  /// Bytes of the request's body.
+  std::size_t body_size() const;
+  /// Stamps the events with the moment of leaving and lists the body's parts. They stay valid while this lives.
+  std::vector<std::string_view> body(std::int64_t unix_ms);
+  /// Halves a batch of more than one event. Each user's events stay in one half, so that the halves are independent;
+  /// the events of a single user become this shipment and its `next`.
+  /// \returns the other half, if it is independent.
+  std::unique_ptr<Shipment> split();
+};
+
+}  // namespace intilery::delivery

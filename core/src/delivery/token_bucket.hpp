@@ -1,0 +1,59 @@
+/// \file
+/// The account's pace.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+
+#include "queue/event.hpp"
+
+namespace intilery::delivery {
+
+using queue::TimePoint;
+
+/// A token bucket that stays a little below the server's, so that requests which catch up with each other on the way do
+/// not overrun it. For one thread.
+class TokenBucket {
+ public:
+  /// \param rate tokens a second. \param burst the server's capacity; the bucket starts full.
+  TokenBucket(double rate, double burst, TimePoint now)
+      : rate_(rate), capacity_(std::max(1.0, burst - std::max(1.0, burst * reserve))), level_(capacity_), at_(now) {}
+
+  double available(TimePoint now) {
+    refill(now);
+    return level_;
+  }
+  /// Takes one token; there must be one.
+  void take(TimePoint now) {
+    refill(now);
+    level_ -= 1;
+  }
+  /// The server said that there is nothing left.
+  void drain(TimePoint now) {
+    refill(now);
+    level_ = std::min(level_, 0.0);
+  }
+  /// When there will be a token.
+  TimePoint next(TimePoint now) {
+    refill(now);
+    if (level_ >= 1) return now;
+    const std::chrono::duration<double> wait((1 - level_) / rate_);
+    return now + std::chrono::ceil<std::chrono::steady_clock::duration>(wait);
+  }
+
+ private:
+  static constexpr double reserve = 0.02;
+
+  void refill(TimePoint now) {
+    if (now <= at_) return;
+    level_ = std::min(capacity_, level_ + rate_ * std::chrono::duration<double>(now - at_).count());
+    at_ = now;
+  }
+
+  double rate_;
+  double capacity_;
+  double level_;
+  TimePoint at_;
+};
+
+}  // namespace intilery::delivery

@@ -1,0 +1,47 @@
+/// \file
+/// A call, before it becomes an event.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "event/json_writer.hpp"
+
+namespace intilery::event {
+
+enum class Action : std::uint8_t { identify, track, page, screen };
+
+/// An object of the caller's language, and how it is written. Borrowed for the call.
+struct ValueSource {
+  const void* value = nullptr;
+  /// Writes one JSON value, or throws BadValue with a path relative to it.
+  void (*write)(JsonWriter&, const void* value) = nullptr;
+
+  explicit operator bool() const { return write != nullptr; }
+};
+
+/// The arguments of an event call, as any language gives them. Views live for the call. A text whose `data()` is null,
+/// or a source without a `write`, was not given.
+struct Draft {
+  Action action = Action::track;
+  std::string_view user_id = {};
+  std::string_view anonymous_id = {};
+  std::string_view event = {};       ///< track: its name. Commands: `send_email`, `start_journey` …
+  std::string_view name = {};        ///< screen.
+  ValueSource body = {};             ///< identify: traits; else properties.
+  ValueSource context = {};
+  std::string_view message_id = {};  ///< Not given: a new UUIDv7.
+  std::optional<std::int64_t> timestamp_ms = {};  ///< Since the Unix epoch.
+  std::string_view timestamp = {};   ///< Or as ISO-8601 text with a zone.
+  std::string_view sent_at = {};     ///< As ISO-8601 text; not given: added when the event leaves.
+
+  // Commands only.
+  std::string_view asset_id = {};
+  std::string_view journey_id = {};
+  std::string_view step_id = {};
+  ValueSource data = {};             ///< An object whose members become the event's own.
+  enum class Command : std::uint8_t { none, asset, journey } command = Command::none;
+};
+
+}  // namespace intilery::event

@@ -1,0 +1,102 @@
+#include "event/message_id.hpp"
+
+#include <atomic>
+#include <random>
+
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+namespace intilery::event {
+
+namespace {
+
+/// Grows in a forked child, which must not go on with its parent's random numbers.
+std::atomic<unsigned>& fork_generation() {
+  static std::atomic<unsigned> generation{1};
+#if !defined(_WIN32)
+  static const int registered =
+      pthread_atfork(nullptr, nullptr, [] { fork_generation().fetch_add(1, std::memory_order_relaxed); });
+  static_cast<void>(registered);
+#endif
+  return generation;
+}
+
+struct Generator {
+  unsigned generation = 0;
+  std::uint64_t state[4] = {};  // xoshiro256**
+  std::int64_t last_ms = 0;
+  std::uint32_t counter = 0;  // 12 bits, in rand_a
+
+  void seed() {
+    std::random_device device;
+    for (std::uint64_t& word : state) word = (static_cast<std::uint64_t>(device()) << 32) | device();
+    state[0] |= 1;  // never all zero
+    last_ms = 0;
+  }
+
+  std::uint64_t next() {
+    const auto rotate = [](std::uint64_t x, int k) { return (x << k) | (x >> (64 - k)); };
+    const std::uint64_t result = rotate(state[1] * 5, 7) * 9;
+    const std::uint64_t t = state[1] << 17;
+    state[2] ^= state[0];
+    state[3] ^= state[1];
+    state[1] ^= state[2];
+    state[0] ^= state[3];
+    state[2] ^= t;
+    state[3] = rotate(state[3], 45);
+    return result;
+  }
+};
+
+}  // namespace
+
+MessageId MessageId::generate(std::int64_t unix_ms) {
+  thread_local Generator generator;
+  const unsigned generation = fork_generation().load(std::memory_order_relaxed);
+  if (generator.generation != generation) {
+    generator.seed();
+    generator.generation = generation;
+  }
+  const std::uint64_t random = generator.next();
+  if (unix_ms > generator.last_ms) {
+    generator.last_ms = unix_ms;
+    generator.counter = static_cast<std::uint32_t>(random >> 62 << 9 | (random & 0x1ff));  // leaves room to count up
+  } else if (++generator.counter > 0xfff) {
+    // More than the counter holds in one millisecond (or the clock went back): run ahead of the clock (RFC 9562, 6.2).
+    ++generator.last_ms;
+    generator.counter = 0;
+  }
+  MessageId id;
+  const std::uint64_t high = static_cast<std::uint64_t>(generator.last_ms) << 16 | 0x7000 | generator.counter;
+  const std::uint64_t low = (generator.next() >> 2) | (std::uint64_t{1} << 63);
+  for (unsigned i = 0; i < 8; ++i) {
+    id.uuid_[i] = static_cast<std::uint8_t>(high >> (56 - 8 * i));
+    id.uuid_[8 + i] = static_cast<std::uint8_t>(low >> (56 - 8 * i));
+  }
+  return id;
+}
+
+MessageId MessageId::from_caller(std::string_view text) {
+  MessageId id;
+  id.custom_ = text;
+  return id;
+}
+
+void MessageId::write_uuid(char* out) const {
+  constexpr char hex[] = "0123456789abcdef";
+  for (unsigned i = 0; i < 16; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) *out++ = '-';
+    *out++ = hex[uuid_[i] >> 4];
+    *out++ = hex[uuid_[i] & 0xf];
+  }
+}
+
+std::string MessageId::text() const {
+  if (!is_uuid()) return custom_;
+  std::string text(36, '\0');
+  write_uuid(text.data());
+  return text;
+}
+
+}  // namespace intilery::event

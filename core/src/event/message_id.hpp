@@ -1,0 +1,33 @@
+/// \file
+/// The name of one event, on every attempt the same.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace intilery::event {
+
+/// A UUIDv7 (kept as 16 bytes), or whatever the caller chose.
+class MessageId {
+ public:
+  MessageId() = default;
+
+  /// A new UUIDv7 (RFC 9562, 5.7 with the monotonic counter of 6.2 method 1): ids made by one thread sort in the order
+  /// of their making. Safe in any thread and after fork().
+  static MessageId generate(std::int64_t unix_ms);
+  static MessageId from_caller(std::string_view text);
+
+  std::string text() const;
+  /// Writes the 36 characters of a UUID. Must not be called on a caller's id.
+  void write_uuid(char* out) const;
+  bool is_uuid() const { return custom_.empty(); }
+  const std::string& custom() const { return custom_; }
+
+ private:
+  std::array<std::uint8_t, 16> uuid_{};
+  std::string custom_;
+};
+
+}  // namespace intilery::event

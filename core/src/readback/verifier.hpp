@@ -1,0 +1,28 @@
+/// \file
+/// Proof by reading back.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "delivery/engine.hpp"
+#include "intilery/delivery.hpp"
+
+namespace intilery::readback {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+
+/// Performs one GET behind `/v1/`, or throws at the deadline.
+using ReadPage = std::function<delivery::ReadResult(const std::string& path, TimePoint deadline)>;
+
+/// Looks for messages among the events of a user, or the account's newest, in pages of 100 and within the API's reach of
+/// 10,000, until all are there or the deadline.
+/// \param pause waits until a moment.
+/// \throws DeliveryError, AuthError, TimeoutError (if not even one reading was complete).
+Verification verify(std::span<const std::string> message_ids, std::string_view user_id, TimePoint deadline,
+                    const ReadPage& read, const std::function<void(TimePoint)>& pause);
+
+}  // namespace intilery::readback

@@ -1,0 +1,455 @@
+'use strict'
+
+const { EventEmitter } = require('node:events')
+const { performance } = require('node:perf_hooks')
+const { types, inspect } = require('node:util')
+const { Chunk, Delivery, Fates, callOut, chunkSize, settle } = require('./delivery.cjs')
+const { ConfigurationError, makeError } = require('./errors.cjs')
+const { FailureLog } = require('./failure_log.cjs')
+const { load } = require('./native.cjs')
+const { nearest } = require('./nearest.cjs')
+const { serialise } = require('./values.cjs')
+
+const native = load('intilery')
+
+// bindings/node/call.hpp: CallKind, exact_call.
+const kinds = { identify: 0, track: 1, page: 2, screen: 3, asset: 4, journey: 5, message: 6 }
+const exactCall = 0x100
+
+// bindings/node/node_client.hpp: Dispatch; client.hpp: LogLevel.
+const dispatchKinds = { fates: 0, log: 1, answer: 2 }
+const logLevels = { warning: 2, error: 3 }
+
+const common = ['userId', 'anonymousId', 'context', 'timestamp', 'messageId']
+const members = {
+  identify: new Set([...common, 'traits']),
+  track: new Set([...common, 'event', 'properties']),
+  page: new Set([...common, 'properties']),
+  screen: new Set([...common, 'name', 'properties']),
+  asset: new Set([...common, 'assetId', 'data']),
+  journey: new Set([...common, 'journeyId', 'stepId', 'data']),
+}
+
+/** Clients with something under way: they must not be collected, and are closed at the program's end. */
+const busy = new Set()
+
+const fromEnvironment = Symbol('fromEnvironment')
+
+/** JSON.stringify did not do it: the exact serialiser must. */
+const unclear = Symbol('unclear')
+
+/** The fast way from a value to JSON text. */
+function stringify(value) {
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'object') return unclear
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return unclear
+  }
+}
+
+/** The exact way. What is no object at all goes as it is: the core knows what it expects. */
+function stringifyExactly(value) {
+  if (value === undefined || value === null) return undefined
+  if (typeof value === 'object') return serialise(value)
+  if (typeof value === 'string') return '""'
+  if (typeof value === 'number') return '0'
+  if (typeof value === 'boolean') return 'true'
+  return ['wrong_type', `a ${typeof value}`]
+}
+
+function kindOf(value) {
+  if (value === null || value === undefined) return String(value)
+  if (typeof value === 'string') return 'text'
+  if (Array.isArray(value)) return 'an array'
+  return `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`
+}
+
+function log(level, line) {
+  if (level >= logLevels.error) {
+    console.error(`intilery: ${line}`)
+  } else if (level >= logLevels.warning) {
+    console.warn(`intilery: ${line}`)
+  }
+}
+
+/** @type {(client: Client, kind: number, a: any, b: any, c: any) => void} */
+let receive
+/** @type {(client: Client, elapsed: number) => number} */
+let closeAtExit
+
+/** What the native side calls. It must not hold the client, or that would never be collected. */
+function dispatcher(client) {
+  const reference = new WeakRef(client)
+  return (kind, a, b, c) => {
+    const alive = reference.deref()
+    if (alive !== undefined) {
+      receive(alive, kind, a, b, c)
+    } else if (kind === dispatchKinds.log) {
+      log(a, b)
+    }
+  }
+}
+
+/** @returns {[names: string[], texts: string[]]} */
+function optionTexts(options) {
+  if (options === null || typeof options !== 'object') {
+    throw new ConfigurationError({ code: 'wrong_type', path: '', message: `the options must be an object, not ${kindOf(options)}` })
+  }
+  const names = []
+  const texts = []
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue
+    const text = serialise(value)
+    if (typeof text !== 'string') {
+      throw new ConfigurationError({ code: 'wrong_type', path: name, message: `${name} cannot be ${describe(value)}` })
+    }
+    names.push(name)
+    texts.push(text)
+  }
+  return [names, texts]
+}
+
+function describe(value) {
+  return typeof value === 'number' ? String(value) : `a value of this kind (${kindOf(value)})`
+}
+
+function timeoutOf(options, method) {
+  const timeout = options?.timeout
+  if (timeout === undefined || timeout === Number.POSITIVE_INFINITY) return undefined
+  if (typeof timeout !== 'number' || !(timeout >= 0)) {
+    throw new ConfigurationError({
+      code: typeof timeout === 'number' ? 'out_of_bounds' : 'wrong_type',
+      path: 'timeout',
+      message: `timeout of ${method} must be milliseconds from 0 up, not ${describe(timeout)}`,
+    })
+  }
+  return Math.min(timeout, 2 ** 40)
+}
+
+class Client extends EventEmitter {
+  #wires
+  #submit
+  #chunks = new Map()
+  #chunk = null
+  #chunkNumber = -1
+  /** Place of the next event in the chunk. */
+  #place = chunkSize
+  /** Events without a fate. */
+  #pending = 0
+  #drainWaiters = []
+  #calls = new Map()
+  #nextCall = 0
+  #failures = new FailureLog((line) => console.error(line), () => performance.now())
+  #exiting = false
+
+  constructor(options = {}, source = undefined) {
+    super()
+    const [names, texts] = optionTexts(options)
+    const wires = native.createClient(names, texts, source === fromEnvironment, dispatcher(this))
+    if (wires.kind !== undefined) throw makeError(wires)
+    this.#wires = wires
+    this.#submit = wires.submit
+  }
+
+  static fromEnv(options = {}) {
+    return new Client(options, fromEnvironment)
+  }
+
+  static {
+    receive = (client, kind, a, b, c) => {
+      if (kind === dispatchKinds.fates) {
+        client.#receiveFates(new Fates(a, b, c))
+      } else if (kind === dispatchKinds.log) {
+        log(a, b)
+      } else {
+        client.#receiveAnswer(a, b, c)
+      }
+    }
+    closeAtExit = (client, elapsed) => {
+      client.#exiting = true
+      const flush = client.#wires.closeNow(Math.max(0, client.#wires.exitTimeout - elapsed), dispatcher(client))
+      client.#failures.end()
+      return flush.remaining ?? 0
+    }
+  }
+
+  identify(call, callback) {
+    if (!this.#check('identify', call, members.identify)) return this.#refuseMember('identify', call, members.identify, callback)
+    return this.#send(kinds.identify, call, call.traits, undefined, callback)
+  }
+
+  track(call, callback) {
+    if (!this.#check('track', call, members.track)) return this.#refuseMember('track', call, members.track, callback)
+    return this.#send(kinds.track, call, call.properties, call.event, callback)
+  }
+
+  page(call, callback) {
+    if (!this.#check('page', call, members.page)) return this.#refuseMember('page', call, members.page, callback)
+    return this.#send(kinds.page, call, call.properties, undefined, callback)
+  }
+
+  screen(call, callback) {
+    if (!this.#check('screen', call, members.screen)) return this.#refuseMember('screen', call, members.screen, callback)
+    return this.#send(kinds.screen, call, call.properties, call.name, callback)
+  }
+
+  sendEmail(call, callback) {
+    return this.#sendAsset('sendEmail', 'send_email', call, callback)
+  }
+
+  sendSms(call, callback) {
+    return this.#sendAsset('sendSms', 'send_sms', call, callback)
+  }
+
+  sendPrint(call, callback) {
+    return this.#sendAsset('sendPrint', 'send_print', call, callback)
+  }
+
+  sendPush(call, callback) {
+    return this.#sendAsset('sendPush', 'send_push', call, callback)
+  }
+
+  startJourney(call, callback) {
+    if (!this.#check('startJourney', call, members.journey)) {
+      return this.#refuseMember('startJourney', call, members.journey, callback)
+    }
+    return this.#send(kinds.journey, call, undefined, 'start_journey', callback, call.journeyId, call.stepId, call.data)
+  }
+
+  send(message, callback) {
+    return this.#send(kinds.message, {}, message, undefined, callback)
+  }
+
+  async flush(options) {
+    const timeout = timeoutOf(options, 'flush')
+    return this.#ask((call) => this.#wires.flush(call, timeout))
+  }
+
+  async close(options) {
+    const timeout = timeoutOf(options, 'close')
+    return this.#ask((call) => this.#wires.close(call, timeout))
+  }
+
+  async verify(messages, options = {}) {
+    const timeout = timeoutOf(options, 'verify')
+    const ids = Array.from(messages, (message) => (typeof message === 'string' ? message : message?.messageId))
+    if (!ids.every((id) => typeof id === 'string')) {
+      throw new ConfigurationError({
+        code: 'wrong_type',
+        path: 'messages',
+        message: 'verify takes message ids, receipts or deliveries',
+      })
+    }
+    return this.#ask((call) => this.#wires.verify(call, ids, options.userId, timeout))
+  }
+
+  drained() {
+    if (this.#pending === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#drainWaiters.push(resolve))
+  }
+
+  stats() {
+    return this.#wires.stats()
+  }
+
+  setAuthToken(token) {
+    if (typeof token !== 'string') {
+      throw new ConfigurationError({ code: 'wrong_type', path: 'authToken', message: `authToken must be text, not ${kindOf(token)}` })
+    }
+    const error = this.#wires.setAuthToken(token)
+    if (error !== undefined) throw makeError(error)
+  }
+
+  [inspect.custom](_depth, options) {
+    const { state, queued } = this.stats()
+    return `Client ${inspect({ state, queued }, options)}`
+  }
+
+  toJSON() {
+    const { state, queued } = this.stats()
+    return { state, queued }
+  }
+
+  #sendAsset(method, event, call, callback) {
+    if (!this.#check(method, call, members.asset)) return this.#refuseMember(method, call, members.asset, callback)
+    return this.#send(kinds.asset, call, undefined, event, callback, call.assetId, undefined, call.data)
+  }
+
+  /** Whether the argument is an object with known members only. */
+  #check(_method, call, known) {
+    if (typeof call !== 'object' || call === null) return false
+    for (const key in call) {
+      if (!known.has(key) && call[key] !== undefined && Object.hasOwn(call, key)) return false
+    }
+    return true
+  }
+
+  #refuseMember(method, call, known, callback) {
+    if (typeof call !== 'object' || call === null) {
+      return this.#refuse('wrong_type', '', `${method} takes one object, not ${kindOf(call)}: ${method}({ userId, … })`, callback)
+    }
+    const name = Object.keys(call).find((key) => !known.has(key) && call[key] !== undefined)
+    const near = nearest(name, known)
+    const hint = near === undefined ? `${method} takes ${[...known].join(', ')}` : `did you mean "${near}"?`
+    return this.#refuse('unknown_field', name, `${name} is no field of this call; ${hint}`, callback)
+  }
+
+  #refuse(code, path, message, callback) {
+    this.#prepare(callback)
+    const error = this.#wires.refuse(code, path, message)
+    if (error !== undefined) throw makeError(error)
+    return this.#accept('', callback)
+  }
+
+  /** Submits an event; `call` holds the members that all calls have. */
+  #send(kind, call, body, name, callback, target = undefined, stepId = undefined, data = undefined) {
+    const { userId, anonymousId, context, messageId } = call
+    let { timestamp } = call
+    if (timestamp !== undefined && timestamp !== null && typeof timestamp !== 'string') {
+      if (!types.isDate(timestamp)) {
+        const message = `timestamp must be a Date or ISO-8601 text, not ${kindOf(timestamp)}`
+        return this.#refuse('wrong_type', 'timestamp', message, callback)
+      }
+      timestamp = timestamp.getTime()
+    }
+    const bodyText = stringify(body)
+    const contextText = stringify(context)
+    const dataText = stringify(data)
+    this.#prepare(callback)
+
+    let result = true
+    if (bodyText !== unclear && contextText !== unclear && dataText !== unclear) {
+      if (
+        contextText === undefined &&
+        dataText === undefined &&
+        target === undefined &&
+        timestamp === undefined &&
+        anonymousId === undefined &&
+        messageId === undefined
+      ) {
+        result = this.#submit(kind, userId, bodyText, name)
+      } else {
+        result = this.#submit(
+          kind, userId, bodyText, name, anonymousId, timestamp, contextText, messageId, target, stepId, dataText,
+        )
+      }
+    }
+    if (result === true) {
+      const exact = [stringifyExactly(body), stringifyExactly(context), stringifyExactly(data)]
+      this.#prepare(callback)  // a toJSON may have called us
+      result = this.#submit(
+        kind | exactCall, userId, exact[0], name, anonymousId, timestamp, exact[1], messageId, target, stepId, exact[2],
+      )
+    }
+    if (result !== undefined && typeof result !== 'string') throw makeError(result)
+    return this.#accept(result, callback)
+  }
+
+  /** Makes all ready that must not fail once the event is accepted. */
+  #prepare(callback) {
+    if (callback !== undefined && typeof callback !== 'function') {
+      throw new ConfigurationError({
+        code: 'wrong_type',
+        path: 'callback',
+        message: `the callback must be a function, not ${kindOf(callback)}`,
+      })
+    }
+    if (this.#place < chunkSize) return
+    this.#chunk = new Chunk()
+    this.#chunkNumber += 1
+    this.#chunks.set(this.#chunkNumber, this.#chunk)
+    this.#wires.setIds(this.#chunk.ids)
+    this.#place = 0
+  }
+
+  /** Remembers an event that the native side has taken under the next sequence number. */
+  #accept(customId, callback) {
+    const delivery = new Delivery(this.#chunk, this.#place, customId, callback)
+    this.#chunk.deliveries[this.#place++] = delivery
+    if (this.#pending++ === 0) busy.add(this)
+    return delivery
+  }
+
+  #receiveFates(fates) {
+    this.#pending -= fates.count
+    let unobserved = false
+    for (let row = 0; row < fates.count; ++row) {
+      const sequence = fates.sequence(row)
+      const number = Math.floor(sequence / chunkSize)
+      const chunk = this.#chunks.get(number)
+      const place = sequence - number * chunkSize
+      const delivery = chunk.deliveries[place]
+      chunk.deliveries[place] = undefined
+      if (--chunk.left === 0) this.#chunks.delete(number)
+      if (!settle(delivery, fates, row)) {
+        unobserved = true
+        this.#reportFailure(fates.errorInfo(row), delivery)
+      }
+    }
+    if (unobserved) this.#failures.write()
+    if (this.#pending === 0) {
+      this.#rest()
+      for (const resolve of this.#drainWaiters.splice(0)) resolve()
+      callOut(() => this.emit('drain'))
+    }
+  }
+
+  #reportFailure(info, delivery) {
+    if (this.listenerCount('failure') > 0) {
+      const { messageId } = delivery
+      callOut(() => this.emit('failure', { error: makeError(info, messageId), event: { messageId } }))
+    } else if (!(this.#exiting && info.code === 'closed')) {
+      this.#failures.add(info)
+    }
+  }
+
+  #ask(start) {
+    const call = this.#nextCall++
+    return new Promise((resolve, reject) => {
+      this.#calls.set(call, { resolve, reject })
+      busy.add(this)
+      start(call)
+    })
+  }
+
+  #receiveAnswer(call, error, result) {
+    const { resolve, reject } = this.#calls.get(call)
+    this.#calls.delete(call)
+    this.#rest()
+    if (error === undefined) {
+      resolve(result)
+    } else {
+      reject(makeError(error))
+    }
+  }
+
+  #rest() {
+    if (this.#pending === 0 && this.#calls.size === 0) busy.delete(this)
+  }
+}
+
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(Client.prototype, Symbol.asyncDispose, {
+    async value() {
+      await this.close()
+    },
+    configurable: true,
+    writable: true,
+  })
+}
+
+process.on('exit', () => {
+  const start = performance.now()
+  let left = 0
+  for (const client of [...busy]) left += closeAtExit(client, performance.now() - start)
+  if (left > 0) {
+    const events = left === 1 ? '1 event was' : `${left} events were`
+    console.error(
+      `intilery: the program ended before ${events} delivered; await client.close() before its end, or raise exitTimeout`,
+    )
+  }
+})
+
+module.exports = { Client, optionList: native.optionList, version: native.version }

@@ -1,0 +1,19 @@
+'use strict'
+/** What `require('intilery')` gives; documented in index.d.ts. */
+
+const { Client, optionList, version } = require('./client.cjs')
+const errors = require('./errors.cjs')
+
+module.exports = {
+  Client,
+  IntileryError: errors.IntileryError,
+  ConfigurationError: errors.ConfigurationError,
+  ValidationError: errors.ValidationError,
+  QueueFullError: errors.QueueFullError,
+  ClosedError: errors.ClosedError,
+  DeliveryError: errors.DeliveryError,
+  AuthError: errors.AuthError,
+  TimeoutError: errors.TimeoutError,
+  optionList,
+  version,
+}
