@@ -188,9 +188,12 @@ struct Client::Impl {
   Impl(Options options, Hooks hooks)
       : observer(std::make_shared<CppObserver>(std::move(hooks))),
         core(std::move(options), {.name = "intilery-cpp", .version = INTILERY_VERSION}, observer),
-        callbacks([this] { observer->run(); }) {}
+        callbacks([told = observer] { told->run(); }) {}
 
-  ~Impl() { close(core.options().exit_timeout); }
+  ~Impl() {
+    close(core.options().exit_timeout);
+    if (callbacks.joinable()) callbacks.detach();  // destroyed by one of its own callbacks
+  }
 
   Flush close(std::optional<std::chrono::milliseconds> timeout) {
     const Flush flushed = core.close(timeout, waiting);

@@ -60,8 +60,8 @@ void StateObserver::finished(std::span<const Finished> group) {
       state->id_known_ = finished.event != nullptr;
       state->done_.store(true, std::memory_order_release);
       std::shared_ptr<DeliveryState> self = std::move(state->self_);
-      for (std::shared_ptr<void>& observer : state->observers_) due.push_back({self, std::move(observer)});
-      if (state->observers_.empty() && finished.outcome->error) due.push_back({self, nullptr});
+      for (std::shared_ptr<void>& observer : state->observers_) due.push_back({.state = self, .observer = std::move(observer)});
+      if (state->observers_.empty() && finished.outcome->error) due.push_back({.state = self, .observer = nullptr});
       state->observers_.clear();
       released.push_back(std::move(self));
     }
@@ -70,6 +70,12 @@ void StateObserver::finished(std::span<const Finished> group) {
   if (due.empty()) return;
   const std::lock_guard lock(due_mutex_);
   for (DueCallback& callback : due) due_.push_back(std::move(callback));
+  due_changed_.notify_one();
+}
+
+void StateObserver::push_line(LogLevel level, std::string_view line) {
+  const std::lock_guard lock(due_mutex_);
+  due_.push_back({.state = nullptr, .observer = nullptr, .level = level, .line = std::string(line)});
   due_changed_.notify_one();
 }
 

@@ -47,10 +47,12 @@ class DeliveryState {
   std::vector<std::shared_ptr<void>> observers_;
 };
 
-/// An observer's due call: `state` has its fate.
+/// An observer's due call: `state` has its fate. Or, without a state, a log line.
 struct DueCallback {
   std::shared_ptr<DeliveryState> state;
   std::shared_ptr<void> observer;  ///< Null: nobody observes this delivery, and it failed.
+  LogLevel level = LogLevel::info;
+  std::string line = {};
 };
 
 /// Fills states, wakes those who wait, and hands what must be called to a thread of the language's own, through `pop`.
@@ -69,6 +71,10 @@ class StateObserver : public Observer {
   void stop();
 
   void finished(std::span<const Finished> group) override;
+
+ protected:
+  /// For a language whose log must be written on its own thread.
+  void push_line(LogLevel level, std::string_view line);
 
  private:
   std::shared_ptr<FateMonitor> monitor_;

@@ -78,7 +78,7 @@ void write_text(JsonWriter& out, std::string_view field, std::string_view text) 
 void write_timestamp(JsonWriter& out, std::string_view field, std::int64_t unix_ms) {
   const TimestampText text = format_timestamp(unix_ms);
   out.ascii_key(field);
-  out.ascii({text.data(), text.size()});
+  out.trusted({text.data(), text.size()});
 }
 
 /// Writes `"field":{…}`. Nothing if the source has null.
@@ -183,7 +183,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
     if (command == Draft::Command::none) command = command_named(draft.event);
   } else {
     out.ascii_key("event");
-    out.ascii(name_of(draft.action));
+    out.trusted(name_of(draft.action));
   }
   if (draft.name.data() != nullptr) write_text(out, "name", draft.name);
 
@@ -241,7 +241,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
     id = MessageId::generate(now);
     char text[36];
     id.write_uuid(text);
-    out.ascii({text, sizeof text});
+    out.trusted({text, sizeof text});
   }
 
   const std::size_t sent_size = out.size() + closing_size;

@@ -127,10 +127,10 @@ void JsonWriter::number(double value) {
 
 void JsonWriter::string(std::string_view text) {
   if (!is_ascii(text) && !simdjson::validate_utf8(text.data(), text.size())) refuse_text();
-  ascii(text);
+  trusted(text);
 }
 
-void JsonWriter::ascii(std::string_view text) {
+void JsonWriter::trusted(std::string_view text) {
   reserve(text.size() + 2);
   *end_++ = '"';
   const char* from = text.data();

@@ -43,11 +43,18 @@ class JsonWriter {
   }
   void ascii_key(std::string_view text) {
     separate();
-    ascii(text);
+    trusted(text);
     put(':');
   }
   /// Must come before each value of an array.
   void element() { separate(); }
+  /// A comma, unless the container was just opened. With `colon`, for a key that is known to be UTF-8.
+  void separate() {
+    assert(end_ > begin_.get());
+    const char last = end_[-1];
+    if (last != '{' && last != '[') put(',');
+  }
+  void colon() { put(':'); }
 
   void null() { literal("null"); }
   void boolean(bool value) { literal(value ? std::string_view("true") : std::string_view("false")); }
@@ -57,8 +64,8 @@ class JsonWriter {
   void number(double value);
   /// UTF-8 text, which is checked.
   void string(std::string_view text);
-  /// Text known to be ASCII.
-  void ascii(std::string_view text);
+  /// Text known to be UTF-8.
+  void trusted(std::string_view text);
   /// JSON that is known to be right.
   void literal(std::string_view json) {
     reserve(json.size());
@@ -96,12 +103,6 @@ class JsonWriter {
   void append(std::string_view bytes) {
     std::memcpy(end_, bytes.data(), bytes.size());
     end_ += bytes.size();
-  }
-  /// A comma, unless the container was just opened.
-  void separate() {
-    assert(end_ > begin_.get());
-    const char last = end_[-1];
-    if (last != '{' && last != '[') put(',');
   }
   void grow(std::size_t count);
   void escaped(const char* from, const char* end);

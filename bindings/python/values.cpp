@@ -1,0 +1,228 @@
+#include "values.hpp"
+
+#include <datetime.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <string>
+
+#include "event/timestamp.hpp"
+
+namespace py = pybind11;
+
+namespace intilery::python {
+
+namespace {
+
+using event::BadValue;
+using event::JsonWriter;
+
+/// Walks one value. Recursion is bounded by the writer's depth.
+class Walker {
+ public:
+  Walker(JsonWriter& out, const Conversion& conversion) : out_(out), conversion_(conversion) {}
+
+  void write(PyObject* object) {
+    PyTypeObject* type = Py_TYPE(object);
+    if (type == &PyUnicode_Type) {
+      write_text(object);
+    } else if (type == &PyLong_Type) {
+      write_integer(object);
+    } else if (type == &PyFloat_Type) {
+      out_.number(PyFloat_AS_DOUBLE(object));
+    } else if (object == Py_None) {
+      out_.null();
+    } else if (object == Py_True || object == Py_False) {
+      out_.boolean(object == Py_True);
+    } else if (type == &PyDict_Type) {
+      write_dict(object);
+    } else if (type == &PyList_Type || type == &PyTuple_Type) {
+      write_sequence(object);
+    } else {
+      write_other(object);
+    }
+  }
+
+ private:
+  void write_text(PyObject* object) { out_.trusted(utf8(object)); }
+
+  void write_integer(PyObject* object) {
+    int overflow = 0;
+    const long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
+    if (overflow == 0) {
+      out_.integer(value);
+      return;
+    }
+    // int.__str__ and not str(): a subclass may print itself otherwise.
+    const py::object digits = py::reinterpret_steal<py::object>(PyLong_Type.tp_repr(object));
+    if (!digits) {
+      PyErr_Clear();  // sys.set_int_max_str_digits
+      event::refuse_unsupported("int of more digits than Python prints");
+    }
+    out_.literal(utf8(digits.ptr()));
+  }
+
+  /// Remembers a container while it is written, and refuses what is too deep.
+  void enter(PyObject* container) {
+    const auto depth = static_cast<std::size_t>(out_.depth());
+    if (depth >= ancestors_.size()) {
+      if (std::find(ancestors_.begin(), ancestors_.end(), container) != ancestors_.end()) event::refuse_cycle();
+      event::refuse_depth();
+    }
+    ancestors_[depth] = container;
+  }
+
+  void write_member(PyObject* key, PyObject* value) {
+    if (!PyUnicode_Check(key)) event::refuse_key(kind_of(key));
+    const std::string_view name = utf8(key);
+    try {
+      out_.separate();
+      out_.trusted(name);
+      out_.colon();
+      write(value);
+    } catch (BadValue& bad) {
+      bad.under(name);
+      throw;
+    }
+  }
+
+  void write_dict(PyObject* dict) {
+    enter(dict);
+    out_.begin_object();
+    const Py_ssize_t size = PyDict_GET_SIZE(dict);
+    PyObject* key = nullptr;
+    PyObject* value = nullptr;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(dict, &at, &key, &value) != 0) {
+      // A conversion inside may run any code: hold on to what is being written.
+      const py::object held_key = py::reinterpret_borrow<py::object>(key);
+      const py::object held_value = py::reinterpret_borrow<py::object>(value);
+      write_member(key, value);
+      if (PyDict_GET_SIZE(dict) != size) {
+        PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
+        throw py::error_already_set();
+      }
+    }
+    out_.end_object();
+  }
+
+  void write_sequence(PyObject* sequence) {
+    enter(sequence);
+    out_.begin_array();
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(sequence); ++i) {
+      const py::object element = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(sequence, i));
+      try {
+        out_.element();
+        write(element.ptr());
+      } catch (BadValue& bad) {
+        bad.at(static_cast<std::size_t>(i));
+        throw;
+      }
+    }
+    out_.end_array();
+  }
+
+  void write_datetime(PyObject* object) {
+    if (const std::optional<std::int64_t> ms = unix_ms(object)) {
+      if (*ms < event::first_timestamp_ms || *ms > event::last_timestamp_ms) event::refuse_date();
+      const event::TimestampText text = event::format_timestamp(*ms);
+      out_.trusted({text.data(), text.size()});
+      return;
+    }
+    write_text(py::reinterpret_borrow<py::object>(object).attr("isoformat")().ptr());
+  }
+
+  void write_other(PyObject* object) {
+    if (Py_TYPE(object) == reinterpret_cast<PyTypeObject*>(conversion_.number_type)) {
+      out_.literal(utf8(object));
+      return;
+    }
+    if (PyUnicode_Check(object)) return write_text(object);
+    if (PyLong_Check(object)) return write_integer(object);
+    if (PyFloat_Check(object)) return out_.number(PyFloat_AS_DOUBLE(object));
+    if (is_datetime(object) && kind_of(object) != "NaTType") return write_datetime(object);
+    if (PyList_Check(object) || PyTuple_Check(object)) return write_sequence(object);
+    write_converted(object);
+  }
+
+  void write_converted(PyObject* object) {
+    // A conversion that yields ever new objects ends like any nesting that is too deep.
+    enter(object);
+    const int depth = out_.depth();
+    out_.set_depth(depth + 1);
+    const py::handle convert(conversion_.convert);
+    py::object simpler = convert(py::handle(object));
+    if (simpler.ptr() == Py_NotImplemented) {
+      if (conversion_.default_function == nullptr) event::refuse_unsupported(kind_of(object));
+      simpler = py::handle(conversion_.default_function)(py::handle(object));
+    } else if (PyDict_Check(simpler.ptr()) || PyList_Check(simpler.ptr())) {
+      out_.set_depth(depth);  // the same container in a simpler form
+    }
+    write(simpler.ptr());
+    out_.set_depth(depth);
+  }
+
+  JsonWriter& out_;
+  const Conversion& conversion_;
+  std::array<PyObject*, JsonWriter::max_depth> ancestors_;
+};
+
+void import_datetime() {
+  if (PyDateTimeAPI == nullptr) PyDateTime_IMPORT;
+}
+
+}  // namespace
+
+event::ValueSource source_of(const PyValue& value) {
+  if (value.object == nullptr || value.object == Py_None) return {};
+  return {&value, [](JsonWriter& out, const void* source) {
+            const auto& given = *static_cast<const PyValue*>(source);
+            Walker(out, *given.conversion).write(given.object);
+          }};
+}
+
+std::string_view utf8(PyObject* text) {
+  if (PyUnicode_IS_COMPACT_ASCII(text)) {
+    return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(text)), static_cast<std::size_t>(PyUnicode_GET_LENGTH(text))};
+  }
+  Py_ssize_t size = 0;
+  const char* bytes = PyUnicode_AsUTF8AndSize(text, &size);
+  if (bytes == nullptr) {
+    PyErr_Clear();
+    event::refuse_text();
+  }
+  return {bytes, static_cast<std::size_t>(size)};
+}
+
+std::string_view kind_of(PyObject* object) {
+  const std::string_view name = Py_TYPE(object)->tp_name;
+  return name.substr(name.rfind('.') + 1);  // npos + 1 is 0
+}
+
+bool is_datetime(PyObject* object) {
+  import_datetime();
+  return PyDateTime_Check(object) != 0;
+}
+
+std::optional<std::int64_t> unix_ms(PyObject* datetime) {
+  import_datetime();
+  using namespace std::chrono;
+  std::int64_t offset_us = 0;
+  const py::object zone = py::reinterpret_borrow<py::object>(datetime).attr("tzinfo");
+  if (zone.is_none()) return std::nullopt;
+  if (zone.ptr() != PyDateTime_TimeZone_UTC) {
+    const py::object offset = py::reinterpret_borrow<py::object>(datetime).attr("utcoffset")();
+    if (offset.is_none()) return std::nullopt;
+    offset_us = (PyDateTime_DELTA_GET_DAYS(offset.ptr()) * std::int64_t{86'400} + PyDateTime_DELTA_GET_SECONDS(offset.ptr())) * 1'000'000 +
+                PyDateTime_DELTA_GET_MICROSECONDS(offset.ptr());
+  }
+  const sys_days day{year_month_day{year(PyDateTime_GET_YEAR(datetime)), month(static_cast<unsigned>(PyDateTime_GET_MONTH(datetime))),
+                                    std::chrono::day(static_cast<unsigned>(PyDateTime_GET_DAY(datetime)))}};
+  const microseconds moment = day.time_since_epoch() + hours(PyDateTime_DATE_GET_HOUR(datetime)) +
+                              minutes(PyDateTime_DATE_GET_MINUTE(datetime)) + seconds(PyDateTime_DATE_GET_SECOND(datetime)) +
+                              microseconds(PyDateTime_DATE_GET_MICROSECOND(datetime)) - microseconds(offset_us);
+  return floor<milliseconds>(moment).count();
+}
+
+}  // namespace intilery::python

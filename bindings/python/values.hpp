@@ -1,0 +1,40 @@
+/// \file
+/// Python objects become JSON text.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <optional>
+#include <string_view>
+
+#include "event/draft.hpp"
+
+namespace intilery::python {
+
+/// What the walk over a value needs besides the value. The objects live as long as the module.
+struct Conversion {
+  PyObject* convert = nullptr;      ///< `_values.convert(object)`: a simpler object, or NotImplemented.
+  PyObject* number_type = nullptr;  ///< `_values.Number`: text that is a JSON number already.
+  PyObject* default_function = nullptr;  ///< The client's `default`, or null.
+};
+
+/// A value on its way to a ValueSource.
+struct PyValue {
+  PyObject* object = nullptr;
+  const Conversion* conversion = nullptr;
+};
+
+/// A source that writes the value; none for None or null. Needs the GIL while it writes.
+event::ValueSource source_of(const PyValue& value);
+
+/// The UTF-8 of a str. Throws BadValue for a lone surrogate.
+std::string_view utf8(PyObject* text);
+
+/// "int", "list" …: how an error names a value.
+std::string_view kind_of(PyObject* object);
+
+/// Milliseconds since the Unix epoch of an aware datetime; nothing for a naive one.
+std::optional<std::int64_t> unix_ms(PyObject* datetime);
+bool is_datetime(PyObject* object);
+
+}  // namespace intilery::python
