@@ -65,7 +65,7 @@ class Walker {
 
   /// Remembers a container while it is written, and refuses what is too deep.
   void enter(PyObject* container) {
-    const auto depth = static_cast<std::size_t>(out_.depth());
+    const auto depth = static_cast<std::size_t>(out_.depth() + 1);
     if (depth >= ancestors_.size()) {
       if (std::find(ancestors_.begin(), ancestors_.end(), container) != ancestors_.end()) event::refuse_cycle();
       event::refuse_depth();
@@ -165,7 +165,7 @@ class Walker {
 
   JsonWriter& out_;
   const Conversion& conversion_;
-  std::array<PyObject*, JsonWriter::max_depth> ancestors_;
+  std::array<PyObject*, JsonWriter::max_depth + 1> ancestors_;
 };
 
 void import_datetime() {

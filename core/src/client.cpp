@@ -233,7 +233,7 @@ struct Client::Impl {
 
   Delivery command(std::string_view event, std::string_view user_id, std::string_view asset_id,
                    const nlohmann::json& data, const EventOptions& options) {
-    return submit({.action = Action::track, .user_id = user_id, .event = event, .asset_id = asset_id,
+    return submit({.action = Action::track, .user_id = optional_text(user_id), .event = event, .asset_id = optional_text(asset_id),
                    .data = event::source_of(data), .command = Draft::Command::asset},
                   options);
   }
@@ -253,12 +253,12 @@ Client& Client::operator=(Client&&) noexcept = default;
 Client Client::from_env(Hooks hooks) { return Client(Options::from_env(), std::move(hooks)); }
 
 Delivery Client::identify(std::string_view user_id, const nlohmann::json& traits, const EventOptions& options) {
-  return impl_->submit({.action = Action::identify, .user_id = user_id, .body = event::source_of(traits)}, options);
+  return impl_->submit({.action = Action::identify, .user_id = optional_text(user_id), .body = event::source_of(traits)}, options);
 }
 
 Delivery Client::track(std::string_view user_id, std::string_view event, const nlohmann::json& properties,
                        const EventOptions& options) {
-  return impl_->submit({.action = Action::track, .user_id = user_id, .event = event, .body = event::source_of(properties)}, options);
+  return impl_->submit({.action = Action::track, .user_id = optional_text(user_id), .event = optional_text(event), .body = event::source_of(properties)}, options);
 }
 
 Delivery Client::page(std::string_view user_id, const nlohmann::json& properties, const EventOptions& options) {
@@ -285,7 +285,7 @@ Delivery Client::send_push(std::string_view user_id, std::string_view asset_id, 
 
 Delivery Client::start_journey(std::string_view user_id, std::string_view journey_id, std::string_view step_id,
                                const nlohmann::json& data, const EventOptions& options) {
-  return impl_->submit({.action = Action::track, .user_id = user_id, .event = "start_journey", .journey_id = journey_id,
+  return impl_->submit({.action = Action::track, .user_id = optional_text(user_id), .event = "start_journey", .journey_id = optional_text(journey_id),
                         .step_id = optional_text(step_id), .data = event::source_of(data), .command = Draft::Command::journey},
                        options);
 }
@@ -295,10 +295,10 @@ Delivery Client::send(const nlohmann::json& message, Callback on_delivery) {
 }
 
 Delivery Client::identify_raw(std::string_view user_id, RawJson traits, const EventOptions& options) {
-  return impl_->submit({.action = Action::identify, .user_id = user_id, .body = raw_source(traits)}, options);
+  return impl_->submit({.action = Action::identify, .user_id = optional_text(user_id), .body = raw_source(traits)}, options);
 }
 Delivery Client::track_raw(std::string_view user_id, std::string_view event, RawJson properties, const EventOptions& options) {
-  return impl_->submit({.action = Action::track, .user_id = user_id, .event = event, .body = raw_source(properties)}, options);
+  return impl_->submit({.action = Action::track, .user_id = optional_text(user_id), .event = optional_text(event), .body = raw_source(properties)}, options);
 }
 Delivery Client::page_raw(std::string_view user_id, RawJson properties, const EventOptions& options) {
   return impl_->submit({.action = Action::page, .user_id = optional_text(user_id), .body = raw_source(properties)}, options);

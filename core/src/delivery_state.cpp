@@ -25,6 +25,7 @@ Receipt DeliveryState::receipt() const {
 bool DeliveryState::wait(std::optional<std::chrono::steady_clock::time_point> deadline, Waiting& waiting) const {
   if (done()) return true;
   std::unique_lock lock(monitor_->mutex);
+  waited_for_ = true;
   return wait_in_slices(lock, monitor_->changed, deadline, waiting, [&] { return done(); });
 }
 
@@ -61,7 +62,7 @@ void StateObserver::finished(std::span<const Finished> group) {
       state->done_.store(true, std::memory_order_release);
       std::shared_ptr<DeliveryState> self = std::move(state->self_);
       for (std::shared_ptr<void>& observer : state->observers_) due.push_back({.state = self, .observer = std::move(observer)});
-      if (state->observers_.empty() && finished.outcome->error) due.push_back({.state = self, .observer = nullptr});
+      if (state->observers_.empty() && !state->waited_for_ && finished.outcome->error) due.push_back({.state = self, .observer = nullptr});
       state->observers_.clear();
       released.push_back(std::move(self));
     }

@@ -45,6 +45,7 @@ class DeliveryState {
   std::chrono::milliseconds latency_{0};
   bool id_known_ = true;  ///< Not for a mistake in the call (`OnInvalid::report`).
   std::vector<std::shared_ptr<void>> observers_;
+  mutable bool waited_for_ = false;  ///< Somebody waits or waited, and so hears of a failure.
 };
 
 /// An observer's due call: `state` has its fate. Or, without a state, a log line.

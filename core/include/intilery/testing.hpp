@@ -35,7 +35,7 @@ struct SandboxOptions {
   std::size_t max_request_bytes = 0;  ///< 0: what the profile says.
   std::size_t max_stored_bytes = 0;   ///< Bound on remembered raw requests; the oldest go first. 0: no bound.
   /// Faults, a JSON array of rules; see `Sandbox::set_faults`.
-  std::string faults;
+  std::string faults = {};
 };
 
 /// One request as it arrived, with the answer that it got.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "event/contract.hpp"
+#include "event/json_value.hpp"
 #include "event/timestamp.hpp"
 #include "intilery/errors.hpp"
 #include "nearest.hpp"
@@ -58,8 +59,7 @@ auto as_validation_error(Body body) {
   try {
     return body();
   } catch (BadValue& bad) {
-    std::string subject = bad.path.empty() ? "the event" : bad.path;
-    throw ValidationError(std::move(bad.code), std::move(bad.path), std::move(subject) + " " + bad.message);
+    throw validation_error(std::move(bad));
   }
 }
 
@@ -130,15 +130,27 @@ ValueSource json_source(const std::string_view& json) {
 
 }  // namespace
 
+ValidationError validation_error(BadValue bad) {
+  const std::string subject = bad.path.empty() ? "the event" : bad.path;
+  return {std::move(bad.code), std::move(bad.path), subject + " " + bad.message};
+}
+
 Encoder::Encoder(const Options& options, std::string_view library_name, std::string_view library_version)
     : allow_anonymous_(options.allow_anonymous),
       max_event_bytes_(options.max_event_bytes.value_or(options.max_request_bytes)) {
   nlohmann::json library{{"name", library_name}, {"version", library_version}};
-  nlohmann::json whole = nlohmann::json::object();
-  if (options.context.is_object()) {
-    for (const auto& [key, value] : options.context.items()) {
-      context_.push_back({key, nlohmann::json(key).dump() + ":" + value.dump()});
+  for (const auto& [key, value] : options.context.items()) {
+    JsonWriter out;
+    out.literal("{");  // what `key` looks back at
+    try {
+      under(key, [&] {
+        out.key(key);
+        write_json(out, value);
+      });
+    } catch (const BadValue& bad) {
+      throw ConfigurationError("context", bad.code, "context." + bad.path + " " + bad.message);
     }
+    context_.push_back({key, std::string(out.view().substr(1))});
   }
   const auto is_library = [](const ContextMember& member) { return member.key == "library"; };
   if (std::none_of(context_.begin(), context_.end(), is_library)) {
@@ -159,6 +171,7 @@ queue::EventPtr Encoder::encode_message(const ValueSource& source, MessageId& id
   Scratch message;
   Scratch scratch;
   return as_validation_error([&] {
+    message.writer().set_depth(-1);  // the event's own braces do not count
     source.write(message.writer(), source.value);
     return write_message(message.writer().view(), id, scratch.writer());
   });
@@ -270,10 +283,11 @@ void Encoder::write_context(const Draft& draft, JsonWriter& out) const {
     out.literal(whole_context_);
     return;
   }
-  // A key that is nowhere in the text is surely no member; only otherwise is it worth reading the members.
+  // A key that is nowhere in a text without escapes is surely no member; only else is it worth reading the members.
   std::optional<std::vector<JsonMember>> members;
+  const bool escapes = own.find('\\') != std::string_view::npos;
   const auto has = [&](const std::string& key) {
-    if (own.find(key) == std::string_view::npos && key.find_first_of("\"\\") == std::string::npos) return false;
+    if (!escapes && own.find(key) == std::string_view::npos) return false;
     if (!members) members = members_of(own);
     return std::any_of(members->begin(), members->end(), [&](const JsonMember& m) { return m.key == key; });
   };
@@ -291,7 +305,7 @@ void Encoder::write_context(const Draft& draft, JsonWriter& out) const {
 queue::EventPtr Encoder::write_message(std::string_view json, MessageId& id, JsonWriter& out) const {
   if (trim(json).empty() || trim(json).front() != '{') refuse_type("an object", kind_of(trim(json)));
   std::vector<JsonMember> members;
-  check_json(json, &members);
+  check_json(json, &members, JsonWriter::max_depth + 1);
 
   std::vector<std::string> texts;  // what the draft's views point to
   texts.reserve(members.size());

@@ -10,6 +10,7 @@
 #include "event/draft.hpp"
 #include "event/json_check.hpp"
 #include "event/message_id.hpp"
+#include "intilery/errors.hpp"
 #include "intilery/options.hpp"
 #include "queue/event.hpp"
 
@@ -17,6 +18,9 @@ namespace intilery::event {
 
 /// Largest call that the vendor's documentation lets into a batch (32 KB in its smaller reading).
 constexpr std::size_t max_batch_item_bytes = 32'000;
+
+/// The error that a caller sees: the path is the message's subject.
+ValidationError validation_error(BadValue bad);
 
 /// What a client's events have in common.
 class Encoder {

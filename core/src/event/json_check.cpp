@@ -5,8 +5,6 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "event/json_writer.hpp"
-
 namespace intilery::event {
 
 namespace {
@@ -56,7 +54,7 @@ bool is_number(std::string_view text) {
 /// Walks a text once. simdjson's on-demand reader checks what it is asked for, so everything is asked for.
 class Walk {
  public:
-  explicit Walk(std::string_view text) : text_(text), padded_(text.size() + simdjson::SIMDJSON_PADDING, ' ') {
+  Walk(std::string_view text, int levels) : text_(text), levels_(levels), padded_(text.size() + simdjson::SIMDJSON_PADDING, ' ') {
     std::memcpy(padded_.data(), text.data(), text.size());
   }
 
@@ -84,7 +82,7 @@ class Walk {
 
  private:
   void walk_object(ondemand::object& object, int depth, std::vector<JsonMember>* members) {
-    if (depth > JsonWriter::max_depth) refuse_depth();
+    if (depth > levels_) refuse_depth();
     for (auto result : object) {
       ondemand::field field;
       require(std::move(result).get(field));
@@ -114,7 +112,7 @@ class Walk {
   }
 
   void walk_array(ondemand::array& array, int depth) {
-    if (depth > JsonWriter::max_depth) refuse_depth();
+    if (depth > levels_) refuse_depth();
     std::size_t index = 0;
     for (auto result : array) {
       ondemand::value value;
@@ -168,6 +166,7 @@ class Walk {
   }
 
   std::string_view text_;
+  int levels_;
   std::string padded_;
   ondemand::document document_;
 };
@@ -181,7 +180,7 @@ std::string_view trim(std::string_view json) {
   return json.substr(from, json.find_last_not_of(space) - from + 1);
 }
 
-void check_json(std::string_view text, std::vector<JsonMember>* members) { Walk(text).run(members); }
+void check_json(std::string_view text, std::vector<JsonMember>* members, int levels) { Walk(text, levels).run(members); }
 
 std::vector<JsonMember> members_of(std::string_view object) {
   std::vector<JsonMember> members;

@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
-namespace intilery::event {
+#include "event/json_writer.hpp"
 
-class JsonWriter;
+namespace intilery::event {
 
 /// A member of a JSON object: its key, unescaped, and its value's text.
 struct JsonMember {
@@ -16,10 +16,10 @@ struct JsonMember {
   std::string_view value;
 };
 
-/// Checks one JSON text as RFC 8259 has it: syntax, UTF-8, no half surrogate pairs, at most 64 levels.
+/// Checks one JSON text as RFC 8259 has it: syntax, UTF-8, no half surrogate pairs, at most `levels` of nesting.
 /// Throws BadValue: `invalid_json`, `invalid_text` or `too_deep`.
 /// \param members if not null and the text is an object, gets its members; views point into `text`.
-void check_json(std::string_view text, std::vector<JsonMember>* members = nullptr);
+void check_json(std::string_view text, std::vector<JsonMember>* members = nullptr, int levels = JsonWriter::max_depth);
 
 /// The members of an object that is known to be right.
 std::vector<JsonMember> members_of(std::string_view object);

@@ -81,7 +81,7 @@ class JsonWriter {
   /// The byte at `position`, to be overwritten.
   char& at(std::size_t position) { return begin_.get()[position]; }
 
-  /// How deep a value may still nest; a walker that recurses may ask.
+  /// How deep the writer is nested, from 0; -1 where one level more is allowed. A walker that recurses may ask.
   int depth() const { return depth_; }
   void set_depth(int depth) { depth_ = depth; }
 

@@ -1,0 +1,60 @@
+#include "errors.hpp"
+
+#include <chrono>
+#include <new>
+#include <stdexcept>
+
+#include "registry.hpp"
+
+namespace py = pybind11;
+
+namespace intilery::python {
+
+namespace {
+
+py::str text(const std::string& bytes) {
+  return py::reinterpret_steal<py::str>(
+      PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
+}
+
+}  // namespace
+
+py::object make_error(const ErrorInfo& error) {
+  return py::handle(registry().make_error)(static_cast<int>(error.kind), text(error.code), text(error.message),
+                                           text(error.path), error.arrived == Arrived::no ? "no" : "unknown",
+                                           error.status, text(error.body), error.attempts, text(error.message_id));
+}
+
+void set_python_error(std::exception_ptr thrown) noexcept {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const IntileryError& error) {
+    try {
+      const py::object object = make_error(error.info());
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())), object.ptr());
+    } catch (py::error_already_set& other) {
+      other.restore();
+    }
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+}
+
+py::object make_receipt(const Receipt& receipt) {
+  py::object event_id = py::none();
+  if (receipt.event_id) event_id = text(*receipt.event_id);
+  py::object error = py::none();
+  if (receipt.error) error = make_error(*receipt.error);
+  return py::handle(registry().make_receipt)(
+      text(receipt.message_id), event_id, receipt.status, receipt.attempts,
+      receipt.route == Route::event ? "event" : "batch",
+      std::chrono::duration<double>(receipt.latency).count(), error);
+}
+
+}  // namespace intilery::python

@@ -1,0 +1,23 @@
+/// \file
+/// What the binding needs from the Python package.
+#pragma once
+
+#include <Python.h>
+
+namespace intilery::python {
+
+/// Set once by `_native.register`, when the package is imported; they live as long as the process.
+struct Registry {
+  PyObject* make_error = nullptr;      ///< `(kind, code, message, path, arrived, status, body, attempts, message_id)`
+  PyObject* make_receipt = nullptr;    ///< `(message_id, event_id, status, attempts, route, latency, error)`
+  PyObject* await_delivery = nullptr;  ///< `(delivery)`: an iterator for `await`.
+  PyObject* convert = nullptr;         ///< See `Conversion`.
+  PyObject* number_type = nullptr;
+};
+
+inline Registry& registry() {
+  static Registry the_registry;
+  return the_registry;
+}
+
+}  // namespace intilery::python

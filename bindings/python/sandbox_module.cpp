@@ -1,0 +1,71 @@
+// `intilery._sandbox`: the stand-in for the service, for `intilery.testing` and `python -m intilery sandbox`.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "command.hpp"
+#include "intilery/testing.hpp"
+
+namespace py = pybind11;
+using intilery::testing::Profile;
+using intilery::testing::ReceivedRequest;
+using intilery::testing::Sandbox;
+using intilery::testing::SandboxOptions;
+
+namespace {
+
+std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, std::string client_id, std::string account_id,
+                               std::vector<std::string> brand_ids, double rate_limit, double burst, const std::string& profile,
+                               std::size_t max_request_bytes, std::size_t max_stored_bytes, std::string faults) {
+  if (profile != "guide" && profile != "vendor") throw std::invalid_argument("profile must be guide or vendor");
+  SandboxOptions options{.host = std::move(host), .port = port, .token = std::move(token), .client_id = std::move(client_id),
+                         .account_id = std::move(account_id), .brand_ids = std::move(brand_ids), .rate_limit = rate_limit,
+                         .burst = burst, .profile = profile == "guide" ? Profile::guide : Profile::vendor,
+                         .max_request_bytes = max_request_bytes, .max_stored_bytes = max_stored_bytes, .faults = std::move(faults)};
+  return std::make_unique<Sandbox>(std::move(options));
+}
+
+py::list requests(const Sandbox& sandbox) {
+  std::vector<ReceivedRequest> received;
+  {
+    py::gil_scoped_release unlocked;
+    received = sandbox.requests();
+  }
+  py::list list;
+  for (const ReceivedRequest& request : received) {
+    py::dict headers;
+    for (const auto& [name, value] : request.headers) headers[py::str(name)] = py::str(value);
+    list.append(py::make_tuple(request.received_ms, request.method, request.path, request.action, headers,
+                               py::bytes(request.body), request.status, py::bytes(request.answer), request.events));
+  }
+  return list;
+}
+
+bool interrupted() {
+  py::gil_scoped_acquire locked;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  return false;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_sandbox, module) {
+  using Release = py::call_guard<py::gil_scoped_release>;
+  py::class_<Sandbox>(module, "Sandbox")
+      .def(py::init(&start), Release(), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("token"), py::arg("client_id"),
+           py::arg("account_id"), py::arg("brand_ids"), py::arg("rate_limit"), py::arg("burst"), py::arg("profile"),
+           py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("faults"))
+      .def("url", &Sandbox::url)
+      .def("port", &Sandbox::port)
+      .def("stop", &Sandbox::stop, Release())
+      .def("requests", &requests)
+      .def("events_json", &Sandbox::events_json, Release())
+      .def("event_count", &Sandbox::event_count, Release())
+      .def("stats_json", &Sandbox::stats_json, Release())
+      .def("clear", &Sandbox::clear, Release())
+      .def("set_faults", &Sandbox::set_faults, Release())
+      .def("set_token", &Sandbox::set_token, Release());
+  module.def("run_command", [](const std::string& name, const std::vector<std::string>& args) {
+    py::gil_scoped_release unlocked;
+    return intilery::testing::run_sandbox_command(name, args, interrupted);
+  });
+}

@@ -1,0 +1,192 @@
+// Runs tests/vectors (see its README) through the public client into the sandbox.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+
+#include "intilery/intilery.hpp"
+#include "intilery/testing.hpp"
+
+namespace intilery {
+namespace {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+/// A case that this language cannot write.
+struct NotForCpp {};
+
+json value_of(const ordered_json& given);
+
+json special(const ordered_json& given) {
+  const std::string kind = given.at("$");
+  const auto text = [&] { return given.at("text").get<std::string>(); };
+  if (kind == "nan") return std::nan("");
+  if (kind == "infinity") return HUGE_VAL;
+  if (kind == "-infinity") return -HUGE_VAL;
+  if (kind == "double") return std::strtod(text().c_str(), nullptr);
+  if (kind == "integer") return text().front() == '-' ? json(std::stoll(text())) : json(std::stoull(text()));
+  if (kind == "cycle") throw NotForCpp{};
+  if (kind == "surrogate") return "\xED\xA0\x80";
+  if (kind == "text") {
+    std::string repeated;
+    for (std::size_t i = 0; i < given.at("times"); ++i) repeated += given.at("repeat").get<std::string>();
+    return repeated;
+  }
+  if (kind == "nested") {
+    json nested = json::array();
+    for (std::size_t i = 1; i < given.at("levels"); ++i) nested = json::array({std::move(nested)});
+    return nested;
+  }
+  throw NotForCpp{};
+}
+
+json value_of(const ordered_json& given) {
+  if (given.is_object() && given.contains("$")) return special(given);
+  if (given.is_object()) {
+    json object = json::object();
+    for (const auto& [key, value] : given.items()) object[key] = value_of(value);
+    return object;
+  }
+  if (given.is_array()) {
+    json array = json::array();
+    for (const ordered_json& value : given) array.push_back(value_of(value));
+    return array;
+  }
+  return given;
+}
+
+/// Calls what the case says. Throws NotForCpp where the signature does not take the arguments.
+Delivery call(Client& client, const std::string& name, const ordered_json& args) {
+  const auto text = [&](const char* field) -> std::string {
+    if (!args.contains(field)) return "";
+    const json value = value_of(args.at(field));
+    if (!value.is_string()) throw NotForCpp{};
+    return value;
+  };
+  const auto value = [&](const char* field) { return args.contains(field) ? value_of(args.at(field)) : json(); };
+
+  if (name == "send") return client.send(value("message"));
+  EventOptions options;
+  options.context = value("context");
+  options.anonymous_id = text("anonymousId");
+  options.message_id = text("messageId");
+  // What is absent in C++ is empty.
+  for (const char* field : {"userId", "anonymousId", "event", "messageId", "name", "assetId", "journeyId", "stepId"}) {
+    if (args.contains(field) && text(field).empty()) throw NotForCpp{};
+  }
+  if (args.contains("timestamp")) {
+    const ordered_json& moment = args.at("timestamp");
+    if (!moment.is_object() || moment.value("$", "") != "instant") throw NotForCpp{};
+    options.timestamp = std::chrono::system_clock::time_point(std::chrono::milliseconds(moment.at("ms").get<std::int64_t>()));
+  }
+  const std::string user = text("userId");
+  if (name == "identify") return client.identify(user, value("traits"), options);
+  if (name == "track") return client.track(user, text("event"), value("properties"), options);
+  if (name == "page") return client.page(user, value("properties"), options);
+  if (name == "screen") return client.screen(user, text("name"), value("properties"), options);
+  if (name == "send_email") return client.send_email(user, text("assetId"), value("data"), options);
+  if (name == "send_sms") return client.send_sms(user, text("assetId"), value("data"), options);
+  if (name == "send_print") return client.send_print(user, text("assetId"), value("data"), options);
+  if (name == "send_push") return client.send_push(user, text("assetId"), value("data"), options);
+  if (name == "start_journey") return client.start_journey(user, text("journeyId"), text("stepId"), value("data"), options);
+  throw std::invalid_argument("no call: " + name);
+}
+
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) text.replace(at, what.size(), by);
+  return text;
+}
+
+/// nlohmann::json sorts keys, so members may stand in another order; every byte must be there all the same.
+bool same_but_for_order(std::string a, std::string b) {
+  if (json::parse(a) != json::parse(b)) return false;
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  return a == b;
+}
+
+class Vectors : public ::testing::TestWithParam<std::string> {
+ protected:
+  Vectors() : sandbox_({.rate_limit = 0, .max_request_bytes = 100'000'000}) {}
+
+  Client& client_with(const ordered_json& options) {
+    std::unique_ptr<Client>& client = clients_[options.dump()];
+    if (!client) {
+      Options all{.client_id = "hea", .account_id = "hea", .brand_id = "HEA", .auth_token = "sandbox-token",
+                  .endpoint = sandbox_.url(), .delivery = DeliveryMode::event, .rate_limit = 1e6, .burst = 1e6};
+      for (const auto& [name, value] : options.items()) set_option(all, name, value_of(value));
+      client = std::make_unique<Client>(std::move(all));
+    }
+    return *client;
+  }
+
+  void expect_wire(const ordered_json& vector, const Delivery& delivery) {
+    delivery.wait(std::chrono::seconds(10));
+    const std::string body = sandbox_.requests().back().body;
+    sandbox_.clear();
+    const std::string marker = ",\"sentAt\":";
+    const std::size_t sent_at = body.rfind(marker);
+    ASSERT_NE(sent_at, std::string::npos) << body;
+    // A caller's own sentAt stays where it is.
+    const std::string actual = vector.at("wire").get<std::string>().find(marker) == std::string::npos
+                                   ? body.substr(0, sent_at) + "}" : body;
+    const std::string expected =
+        replaced(replaced(vector.at("wire"), "{library}", "intilery-cpp"), "{version}", INTILERY_VERSION);
+    const bool same = actual == expected || same_but_for_order(actual, expected);
+    EXPECT_TRUE(same) << "  actual: " << actual << "\nexpected: " << expected;
+  }
+
+  testing::Sandbox sandbox_;
+  std::map<std::string, std::unique_ptr<Client>> clients_;
+};
+
+TEST_P(Vectors, HoldInCpp) {
+  std::ifstream file(GetParam());
+  const ordered_json vectors = ordered_json::parse(file);
+  std::size_t run = 0;
+  for (const ordered_json& vector : vectors) {
+    const std::string name = vector.at("name");
+    SCOPED_TRACE(name);
+    if (vector.contains("languages") && std::count(vector["languages"].begin(), vector["languages"].end(), "cpp") == 0) continue;
+    try {
+      Delivery delivery;
+      try {
+        delivery = call(client_with(vector.value("options", ordered_json::object())), vector.at("call"), vector.at("args"));
+      } catch (const ValidationError& error) {
+        ++run;
+        EXPECT_TRUE(vector.contains("error")) << error.what();
+        if (!vector.contains("error")) continue;
+        EXPECT_EQ(error.code(), vector["error"].at("code")) << error.what();
+        EXPECT_EQ(error.path(), vector["error"].at("path")) << error.what();
+        continue;
+      }
+      ++run;
+      EXPECT_TRUE(vector.contains("wire")) << "was accepted: " << sandbox_.requests().back().body;
+      if (vector.contains("wire")) expect_wire(vector, delivery);
+    } catch (const NotForCpp&) {
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << error.what();
+    }
+  }
+  RecordProperty("cases", static_cast<int>(run));
+  std::cout << run << " of " << vectors.size() << " cases\n";
+}
+
+std::vector<std::string> vector_files() {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(INTILERY_VECTORS)) {
+    if (entry.path().extension() == ".json") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+INSTANTIATE_TEST_SUITE_P(, Vectors, ::testing::ValuesIn(vector_files()),
+                         [](const auto& instance) { return std::filesystem::path(instance.param).stem().string(); });
+
+}  // namespace
+}  // namespace intilery
