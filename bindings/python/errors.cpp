@@ -30,6 +30,8 @@ void set_python_error(std::exception_ptr thrown) noexcept {
     std::rethrow_exception(thrown);
   } catch (py::error_already_set& error) {
     error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
   } catch (const IntileryError& error) {
     try {
       const py::object object = make_error(error.info());

@@ -216,13 +216,27 @@ class CurlTransport : public Transport {
     exchange->begin(std::move(request), endpoint_, headers_.get());
     curl_multi_add_handle(multi_.get(), exchange->easy());
     exchanges_.emplace(id, std::move(exchange));
-    int running = 0;
-    curl_multi_perform(multi_.get(), &running);
   }
 
   std::vector<Response> poll(std::chrono::milliseconds timeout) override {
+    // What was started leaves before the wait. It may be complete at once, and then nothing would end the wait.
+    std::vector<Response> done = perform();
+    if (!done.empty()) return done;
     const auto bounded = std::clamp<std::int64_t>(timeout.count(), 0, std::numeric_limits<int>::max());
     curl_multi_poll(multi_.get(), nullptr, 0, static_cast<int>(bounded), nullptr);
+    return perform();
+  }
+
+  void wake() override { curl_multi_wakeup(multi_.get()); }
+
+  void abandon() override {
+    for (auto& [id, exchange] : exchanges_) curl_multi_remove_handle(multi_.get(), exchange->easy());
+    exchanges_.clear();
+  }
+
+ private:
+  /// Moves everything on without waiting. \returns what is complete.
+  std::vector<Response> perform() {
     int running = 0;
     curl_multi_perform(multi_.get(), &running);
     std::vector<Response> done;
@@ -240,14 +254,6 @@ class CurlTransport : public Transport {
     return done;
   }
 
-  void wake() override { curl_multi_wakeup(multi_.get()); }
-
-  void abandon() override {
-    for (auto& [id, exchange] : exchanges_) curl_multi_remove_handle(multi_.get(), exchange->easy());
-    exchanges_.clear();
-  }
-
- private:
   Easy take_handle() {
     if (!idle_.empty()) {
       Easy easy = std::move(idle_.back());

@@ -1,0 +1,45 @@
+"""Client for the Intilery event API: hand an event over and go on.
+
+It reaches Intilery, in order, at the rate that the account allows, or you are told why not.
+
+    from intilery import Client
+
+    with Client(client_id="hea", account_id="hea", brand_id="HEA", auth_token=token) as client:
+        client.track("ABC/123", "Order Completed", {"revenue": 30.5})
+"""
+
+from ._client import AsyncClient, Client
+from ._errors import (
+    AuthError,
+    ClosedError,
+    ConfigurationError,
+    DeliveryError,
+    IntileryError,
+    QueueFullError,
+    TimeoutError,
+    ValidationError,
+)
+from ._native import Delivery
+from ._native import version as __version__
+from ._options import Options
+from ._results import Flush, Receipt, Stats, Verification
+
+__all__ = [
+    "AsyncClient",
+    "AuthError",
+    "Client",
+    "ClosedError",
+    "ConfigurationError",
+    "Delivery",
+    "DeliveryError",
+    "Flush",
+    "IntileryError",
+    "Options",
+    "QueueFullError",
+    "Receipt",
+    "Stats",
+    "TimeoutError",
+    "ValidationError",
+    "Verification",
+    "__version__",
+]

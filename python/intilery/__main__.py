@@ -1,0 +1,36 @@
+"""`python -m intilery sandbox`, and `intilery sandbox`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from typing import Optional
+
+from . import __version__
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="intilery", description="Tools for the Intilery event API.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser(
+        "sandbox", add_help=False, help="run a stand-in for the service; `intilery sandbox --help` has its options"
+    )
+    arguments, rest = parser.parse_known_args(argv)
+    if arguments.command != "sandbox":  # pragma: no cover
+        return 2
+    from . import _sandbox  # loads an HTTP server
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        return _sandbox.run_command("intilery sandbox", rest)
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

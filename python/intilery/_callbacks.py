@@ -1,0 +1,88 @@
+"""The thread that calls a program's callbacks and writes the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import Any, Callable, Optional
+
+from . import _native
+from ._results import Receipt
+
+log = logging.getLogger("intilery")
+
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)  # the core's LogLevel
+
+
+class LoopHolder:
+    """The event loop in which an AsyncClient's callbacks run, once it is known."""
+
+    def __init__(self) -> None:
+        self.loop: Optional[asyncio.AbstractEventLoop] = None
+
+    def run(self, work: Callable[[], None]) -> None:
+        if self.loop is not None and not self.loop.is_closed():
+            try:
+                self.loop.call_soon_threadsafe(work)
+                return
+            except RuntimeError:  # closed in between
+                pass
+        work()
+
+
+class FailureLog:
+    """Writes failures that nobody observes: at most one line a second for each reason, with a count."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def add(self, receipt: Receipt) -> None:
+        error = receipt.error
+        if error is None:
+            return
+        now = time.monotonic()
+        count = self._unsaid.pop(error.code, 0) + 1
+        if now - self._said.get(error.code, float("-inf")) < 1:
+            self._unsaid[error.code] = count
+            return
+        self._said[error.code] = now
+        log.warning("%d not delivered (%s): %s", count, error.code, error)
+
+    def rest(self) -> None:
+        for code, count in self._unsaid.items():
+            log.warning("%d more not delivered (%s)", count, code)
+
+
+def _call(function: Callable[[Any], object], argument: object) -> None:
+    try:
+        function(argument)
+    except Exception:
+        log.exception("a callback raised")
+
+
+def _serve(queue: _native.CallbackQueue, run: Callable[[Callable[[], None]], None]) -> None:
+    failures = FailureLog()
+
+    def handle(batch: list[tuple[Any, Any]]) -> None:
+        for what, argument in batch:
+            if what is None:
+                failures.add(argument)
+            elif isinstance(what, int):
+                log.log(_LEVELS[what], "%s", argument)
+            else:
+                _call(what, argument)
+
+    while (batch := queue.pop()) is not None:
+        run(lambda batch=batch: handle(batch))  # type: ignore[misc]
+    failures.rest()
+
+
+def start(queue: _native.CallbackQueue, loop: Optional[LoopHolder]) -> threading.Thread:
+    """Starts the thread. It holds the queue and not the client, and ends with the client."""
+    run = loop.run if loop is not None else lambda work: work()
+    thread = threading.Thread(target=_serve, args=(queue, run), name="intilery-callbacks", daemon=True)
+    thread.start()
+    return thread

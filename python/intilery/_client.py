@@ -1,0 +1,208 @@
+"""The clients. The event calls themselves are C++: bindings/python/calls.cpp."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import threading
+from collections.abc import Iterable
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+
+from . import _callbacks, _errors, _lifecycle, _native, _values
+from ._results import Flush, Receipt, Stats, Verification
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from ._options import Options
+
+_T = TypeVar("_T")
+_Ids = Iterable[Union[str, _native.Delivery]]
+
+
+async def _wait(delivery: _native.Delivery) -> Receipt:
+    if not delivery.done():
+        loop = asyncio.get_running_loop()
+        woken = asyncio.Event()
+
+        def wake(_: _native.Delivery) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(woken.set)
+
+        delivery.add_done_callback(wake)
+        await woken.wait()
+    return delivery.result()
+
+
+_native.register(
+    make_error=_errors.make_error,
+    make_receipt=Receipt,
+    await_delivery=lambda delivery: _wait(delivery).__await__(),
+    convert=_values.convert,
+    number_type=_values.Number,
+)
+
+
+class _Base(_native.ClientBase):
+    """What the clients have in common."""
+
+    _thread: Optional[threading.Thread] = None
+
+    def __init__(self, **options: Unpack[Options]) -> None:
+        self._open(options, from_env=False)
+
+    @classmethod
+    def from_env(cls, **options: Unpack[Options]) -> Self:
+        """A client with its options from the environment (`INTILERY_CLIENT_ID` and so on), and `options` over them.
+
+        Raises:
+            ConfigurationError: An option is missing or makes no sense.
+        """
+        client = cls.__new__(cls)
+        client._open(options, from_env=True)
+        return client
+
+    def _open(self, options: Options, *, from_env: bool, loop: Optional[_callbacks.LoopHolder] = None) -> None:
+        given: dict[str, Any] = dict(options)
+        default = given.pop("default", None)
+        for name, value in given.items():
+            if isinstance(value, datetime.timedelta):
+                given[name] = value.total_seconds()
+        _native.open(self, given, default, from_env)
+        self._thread = _callbacks.start(_native.callback_queue(self), loop)
+        _lifecycle.opened(self)
+
+    def stats(self) -> Stats:
+        """The client's counters, taken at one moment. Cheap."""
+        return Stats(**_native.stats(self))
+
+    def set_auth_token(self, token: str) -> None:
+        """Replaces the token, and goes on if the old one was refused.
+
+        Raises:
+            ConfigurationError: The token cannot be a header value.
+        """
+        _native.set_auth_token(self, token)
+
+    def _finish(self, timeout: Optional[float]) -> Flush:
+        _lifecycle.closed(self)
+        flush = Flush(*_native.close(self, timeout))
+        thread = self._thread
+        # A callback may close its own client, and an event loop that waits here could not run the last callbacks.
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5)
+        return flush
+
+    def _verify(self, messages: _Ids, user_id: Optional[str], timeout: Optional[float]) -> Verification:
+        ids = [message if isinstance(message, str) else message.message_id for message in messages]
+        return Verification(*_native.verify(self, ids, user_id or "", timeout))
+
+    def __del__(self) -> None:
+        if self in _lifecycle._open:
+            _lifecycle.dropped(self)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a client cannot be pickled; make one in each process")
+
+
+class Client(_Base):
+    """Sends events to Intilery: in order for each user, at the account's pace, each exactly as its Delivery will tell.
+
+    Every member may be called from any thread. Event calls do not block (but with `on_full="block"`) and do no I/O: they
+    check, serialise and queue. A context manager: leaving it closes, which waits for every event's fate.
+
+    Args:
+        **options: See `Options`. `client_id`, `account_id`, `brand_id` and `auth_token` are required.
+
+    Raises:
+        ConfigurationError: An option is missing or makes no sense; names the option.
+    """
+
+    def flush(self, timeout: Optional[float] = None) -> Flush:
+        """Sends what waits at once; returns when every event accepted before has its fate, or after `timeout` seconds.
+
+        The GIL is free meanwhile, and Ctrl-C ends the wait.
+        """
+        return Flush(*_native.flush(self, timeout))
+
+    def close(self, timeout: Optional[float] = None) -> Flush:
+        """Accepts no more events, flushes, and stops. May be called more than once.
+
+        Args:
+            timeout: Seconds. What has no fate by then fails with reason "closed". None: waits for every fate.
+        """
+        return self._finish(timeout)
+
+    def verify(self, messages: _Ids, user_id: Optional[str] = None, timeout: Optional[float] = 30) -> Verification:
+        """Reads back which of these messages arrived.
+
+        Waits for those that are not there yet: the service processes asynchronously. Paced like everything else.
+
+        Args:
+            messages: Deliveries or message ids.
+            user_id: Reads only this user's events, which is far quicker.
+            timeout: Seconds.
+
+        Raises:
+            DeliveryError: Reading failed for good.
+            AuthError: The token has no rights.
+            TimeoutError: Reading took longer.
+            ClosedError: The client is closed.
+        """
+        return self._verify(messages, user_id, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        # Whoever pressed Ctrl-C does not want to wait for the queue.
+        self.close(_native.exit_timeout(self) if kind is not None and issubclass(kind, KeyboardInterrupt) else None)
+
+
+class AsyncClient(_Base):
+    """The same client for asyncio: event calls are as in Client, and what waits is awaited.
+
+    `await client.track(…)` gives the Receipt; a delivery that is not awaited is sent all the same. Callbacks
+    (`on_delivery`) run in the event loop in which the client was made, or entered with `async with`.
+    """
+
+    def _open(self, options: Options, *, from_env: bool, loop: Optional[_callbacks.LoopHolder] = None) -> None:
+        self._loop = _callbacks.LoopHolder()
+        self._find_loop()
+        super()._open(options, from_env=from_env, loop=self._loop)
+
+    def _find_loop(self) -> None:
+        try:
+            self._loop.loop = asyncio.get_running_loop()
+        except RuntimeError:
+            pass  # made outside of a loop
+
+    async def _aside(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(None, work)
+
+    async def flush(self, timeout: Optional[float] = None) -> Flush:
+        """As `Client.flush`."""
+        return Flush(*await self._aside(partial(_native.flush, self, timeout)))
+
+    async def close(self, timeout: Optional[float] = None) -> Flush:
+        """As `Client.close`."""
+        return await self._aside(partial(self._finish, timeout))
+
+    async def verify(
+        self, messages: _Ids, user_id: Optional[str] = None, timeout: Optional[float] = 30
+    ) -> Verification:
+        """As `Client.verify`."""
+        return await self._aside(partial(self._verify, list(messages), user_id, timeout))
+
+    async def __aenter__(self) -> Self:
+        self._find_loop()
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        await self.close()

@@ -1,0 +1,45 @@
+"""The options, as type checkers see them. Names, defaults and bounds come from the core's list; a test compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Callable, Literal, TypedDict
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of Client and AsyncClient. Times are seconds, sizes bytes; docs/options.md has the defaults."""
+
+    client_id: str
+    account_id: str
+    brand_id: str
+    auth_token: str
+    endpoint: str
+    allow_insecure_http: bool
+    delivery: Literal["auto", "event", "batch"]
+    rate_limit: float
+    burst: float
+    max_request_bytes: int
+    max_event_bytes: int | None
+    max_batch_bytes: int | None
+    flush_at: int
+    flush_interval: float
+    max_queue_bytes: int
+    on_full: Literal["fail", "raise", "block", "drop_oldest"]
+    block_timeout: float
+    on_invalid: Literal["raise", "report"]
+    max_retries: int | None
+    retry_initial: float
+    retry_max: float
+    delivery_timeout: float
+    request_timeout: float
+    connect_timeout: float
+    max_connections: int
+    http2: bool
+    proxy: str
+    ca_file: str
+    user_agent: str
+    exit_timeout: float
+    context: Mapping[str, Any] | None
+    allow_anonymous: bool
+    default: Callable[[Any], Any] | None
+    """Python only: converts what has no JSON form, as in `json.dumps`."""

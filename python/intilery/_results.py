@@ -1,0 +1,75 @@
+"""What a client tells."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Optional
+
+from ._errors import IntileryError
+
+
+class Receipt(NamedTuple):
+    """The final fate of one event."""
+
+    message_id: str
+    event_id: Optional[str]
+    """The service's name for the event; None for a batch."""
+    status: int
+    """HTTP status of the last answer; 0: no answer."""
+    attempts: int
+    """Requests that carried the event."""
+    route: Literal["event", "batch"]
+    latency: float
+    """Seconds from the call to the fate."""
+    error: Optional[IntileryError]
+    """Why it failed; None if it was delivered."""
+
+    @property
+    def delivered(self) -> bool:
+        return self.error is None
+
+
+class Flush(NamedTuple):
+    """What `flush` and `close` saw of the events that were accepted before them and had no fate yet."""
+
+    delivered: int
+    failed: int
+    remaining: int
+    """Still without a fate at the time-out."""
+
+
+class Stats(NamedTuple):
+    """A client's counters, taken at one moment: `accepted == delivered + failed + queued` always holds."""
+
+    accepted: int
+    delivered: int
+    failed: int
+    failed_by_reason: dict[str, int]
+    queued: int
+    """Without a fate yet; those in flight are among them."""
+    in_flight: int
+    """In a request that has not been answered."""
+    queued_bytes: int
+    retried: int
+    """Times that an event was sent again."""
+    bytes_sent: int
+    """Of request bodies, retries included."""
+    requests: dict[int, int]
+    """By HTTP status; 0: no answer."""
+    rate_left: float
+    """Requests that the token bucket would let go now."""
+    state: Literal["running", "paused: auth", "paused: rate", "paused: unreachable", "closed"]
+
+
+class Verification(NamedTuple):
+    """What reading back showed of the messages asked for."""
+
+    expected: int
+    found: int
+    missing: list[str]
+    """Message ids that are not there."""
+    duplicate: list[str]
+    """Message ids that are there more than once."""
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.duplicate
