@@ -72,7 +72,7 @@ class Fates {
       status: this.#numbers[at],
       attempts: this.#numbers[at + 1],
       route: routes[this.#numbers[at + 2]],
-      latency: this.#numbers[this.#count + row],
+      latency: this.#numbers[this.#count + row] / 1000,
     }
   }
 }

@@ -21,7 +21,7 @@ namespace intilery::node {
 struct Fate {
   double sequence = 0;
   std::uint32_t outcome = 0;  ///< Index into the mail's outcomes.
-  std::int32_t latency_ms = 0;
+  std::int32_t latency_us = 0;
 };
 
 struct LogLine {

@@ -263,7 +263,7 @@ void NodeClient::deliver_fates(napi_env env, napi_value dispatch, std::size_t co
   for (std::size_t i = 0; i < count; ++i) {
     sequence[i] = fates[i].sequence;
     outcome[i] = static_cast<std::int32_t>(fates[i].outcome - first);
-    latency[i] = fates[i].latency_ms;
+    latency[i] = fates[i].latency_us;
   }
 
   nlohmann::json event_ids = nlohmann::json::array();

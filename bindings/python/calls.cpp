@@ -117,13 +117,14 @@ Given sort_arguments(const Call& call, PyObject* const* args, std::size_t count,
 bool is_given(PyObject* object) { return object != nullptr && object != Py_None; }
 
 /// A text argument. Its bytes live as long as the object, which the caller holds.
-std::string_view text(PyObject* object, std::string_view wire_name) {
+std::string_view text(PyObject* object, std::string_view wire_name, std::string_view parent = {}) {
   if (!is_given(object)) return {};
   try {
     if (!PyUnicode_Check(object)) event::refuse_type("text", kind_of(object));
     return utf8(object);
   } catch (BadValue& bad) {
     bad.under(wire_name);
+    if (!parent.empty()) bad.under(parent);
     throw;
   }
 }
@@ -169,8 +170,8 @@ struct CallDraft {
     if (call.command != Draft::Command::none) draft.event = call.command == Draft::Command::journey ? "start_journey" : call.name;
     draft.name = text(given[screen_name], "name");
     draft.asset_id = text(given[asset_id], "assetId");
-    draft.journey_id = text(given[journey_id], "properties.journeyIdToTrigger");
-    draft.step_id = text(given[step_id], "properties.stepIdToTrigger");
+    draft.journey_id = text(given[journey_id], "journeyIdToTrigger", "properties");
+    draft.step_id = text(given[step_id], "stepIdToTrigger", "properties");
     draft.message_id = text(given[message_id], "messageId");
     read_timestamp(given[timestamp], draft);
     draft.body = source_of(body);

@@ -66,10 +66,9 @@ class Walker {
   /// Remembers a container while it is written, and refuses what is too deep.
   void enter(PyObject* container) {
     const auto depth = static_cast<std::size_t>(out_.depth() + 1);
-    if (depth >= ancestors_.size()) {
-      if (std::find(ancestors_.begin(), ancestors_.end(), container) != ancestors_.end()) event::refuse_cycle();
-      event::refuse_depth();
-    }
+    const auto open = ancestors_.begin() + std::min(depth, ancestors_.size());
+    if (std::find(ancestors_.begin(), open, container) != open) event::refuse_cycle();
+    if (depth >= ancestors_.size()) event::refuse_depth();
     ancestors_[depth] = container;
   }
 

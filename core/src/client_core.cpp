@@ -143,7 +143,7 @@ struct ClientCore::Impl {
     queue.count(events, outcome->error ? outcome->error->code : std::string());
     group.clear();
     for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
-      group.push_back({event->tag, event, outcome, std::chrono::duration_cast<milliseconds>(now - event->accepted)});
+      group.push_back({event->tag, event, outcome, std::chrono::duration_cast<std::chrono::microseconds>(now - event->accepted)});
     }
     observer->finished(group);
     queue.conclude(events, outcome->error == nullptr);
@@ -154,7 +154,7 @@ struct ClientCore::Impl {
     queue.count_refused(error.code);
     Outcome outcome;
     outcome.error = std::make_shared<const ErrorInfo>(std::move(error));
-    const Finished finished{tag, event, std::make_shared<const Outcome>(std::move(outcome)), milliseconds(0)};
+    const Finished finished{tag, event, std::make_shared<const Outcome>(std::move(outcome)), {}};
     observer->finished({&finished, 1});
   }
 

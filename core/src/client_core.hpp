@@ -34,7 +34,7 @@ struct Finished {
   std::uintptr_t tag = 0;
   const queue::Event* event = nullptr;  ///< Null for an event that never got so far (`OnInvalid::report`).
   std::shared_ptr<const Outcome> outcome;
-  std::chrono::milliseconds latency{0};
+  std::chrono::microseconds latency{0};
 
   /// The receipt, with the message id copied from the event.
   Receipt receipt() const;

@@ -42,7 +42,7 @@ class DeliveryState {
   std::shared_ptr<DeliveryState> self_;  ///< Keeps a dropped delivery's state alive until its fate is reported.
   std::atomic<bool> done_{false};
   std::shared_ptr<const Outcome> outcome_;
-  std::chrono::milliseconds latency_{0};
+  std::chrono::microseconds latency_{0};
   bool id_known_ = true;  ///< Not for a mistake in the call (`OnInvalid::report`).
   std::vector<std::shared_ptr<void>> observers_;
   mutable bool waited_for_ = false;  ///< Somebody waits or waited, and so hears of a failure.

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from . import _native
 from ._results import Receipt
@@ -20,7 +20,7 @@ class LoopHolder:
     """The event loop in which an AsyncClient's callbacks run, once it is known."""
 
     def __init__(self) -> None:
-        self.loop: Optional[asyncio.AbstractEventLoop] = None
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, work: Callable[[], None]) -> None:
         if self.loop is not None and not self.loop.is_closed():
@@ -80,7 +80,7 @@ def _serve(queue: _native.CallbackQueue, run: Callable[[Callable[[], None]], Non
     failures.rest()
 
 
-def start(queue: _native.CallbackQueue, loop: Optional[LoopHolder]) -> threading.Thread:
+def start(queue: _native.CallbackQueue, loop: LoopHolder | None) -> threading.Thread:
     """Starts the thread. It holds the queue and not the client, and ends with the client."""
     run = loop.run if loop is not None else lambda work: work()
     thread = threading.Thread(target=_serve, args=(queue, run), name="intilery-callbacks", daemon=True)

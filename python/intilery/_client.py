@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import threading
 from collections.abc import Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
 
 from . import _callbacks, _errors, _lifecycle, _native, _values
 from ._results import Flush, Receipt, Stats, Verification
@@ -48,7 +49,7 @@ _native.register(
 class _Base(_native.ClientBase):
     """What the clients have in common."""
 
-    _thread: Optional[threading.Thread] = None
+    _thread: threading.Thread | None = None
 
     def __init__(self, **options: Unpack[Options]) -> None:
         self._open(options, from_env=False)
@@ -64,7 +65,7 @@ class _Base(_native.ClientBase):
         client._open(options, from_env=True)
         return client
 
-    def _open(self, options: Options, *, from_env: bool, loop: Optional[_callbacks.LoopHolder] = None) -> None:
+    def _open(self, options: Options, *, from_env: bool, loop: _callbacks.LoopHolder | None = None) -> None:
         given: dict[str, Any] = dict(options)
         default = given.pop("default", None)
         for name, value in given.items():
@@ -86,7 +87,7 @@ class _Base(_native.ClientBase):
         """
         _native.set_auth_token(self, token)
 
-    def _finish(self, timeout: Optional[float]) -> Flush:
+    def _finish(self, timeout: float | None) -> Flush:
         _lifecycle.closed(self)
         flush = Flush(*_native.close(self, timeout))
         thread = self._thread
@@ -95,7 +96,7 @@ class _Base(_native.ClientBase):
             thread.join(timeout=5)
         return flush
 
-    def _verify(self, messages: _Ids, user_id: Optional[str], timeout: Optional[float]) -> Verification:
+    def _verify(self, messages: _Ids, user_id: str | None, timeout: float | None) -> Verification:
         ids = [message if isinstance(message, str) else message.message_id for message in messages]
         return Verification(*_native.verify(self, ids, user_id or "", timeout))
 
@@ -110,8 +111,8 @@ class _Base(_native.ClientBase):
 class Client(_Base):
     """Sends events to Intilery: in order for each user, at the account's pace, each exactly as its Delivery will tell.
 
-    Every member may be called from any thread. Event calls do not block (but with `on_full="block"`) and do no I/O: they
-    check, serialise and queue. A context manager: leaving it closes, which waits for every event's fate.
+    Every member may be called from any thread. Event calls do not block (but with `on_full="block"`) and do no I/O:
+    they check, serialise and queue. A context manager: leaving it closes, which waits for every event's fate.
 
     Args:
         **options: See `Options`. `client_id`, `account_id`, `brand_id` and `auth_token` are required.
@@ -120,14 +121,14 @@ class Client(_Base):
         ConfigurationError: An option is missing or makes no sense; names the option.
     """
 
-    def flush(self, timeout: Optional[float] = None) -> Flush:
+    def flush(self, timeout: float | None = None) -> Flush:
         """Sends what waits at once; returns when every event accepted before has its fate, or after `timeout` seconds.
 
         The GIL is free meanwhile, and Ctrl-C ends the wait.
         """
         return Flush(*_native.flush(self, timeout))
 
-    def close(self, timeout: Optional[float] = None) -> Flush:
+    def close(self, timeout: float | None = None) -> Flush:
         """Accepts no more events, flushes, and stops. May be called more than once.
 
         Args:
@@ -135,7 +136,7 @@ class Client(_Base):
         """
         return self._finish(timeout)
 
-    def verify(self, messages: _Ids, user_id: Optional[str] = None, timeout: Optional[float] = 30) -> Verification:
+    def verify(self, messages: _Ids, user_id: str | None = None, timeout: float | None = 30) -> Verification:
         """Reads back which of these messages arrived.
 
         Waits for those that are not there yet: the service processes asynchronously. Paced like everything else.
@@ -157,7 +158,7 @@ class Client(_Base):
         return self
 
     def __exit__(
-        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Whoever pressed Ctrl-C does not want to wait for the queue.
         self.close(_native.exit_timeout(self) if kind is not None and issubclass(kind, KeyboardInterrupt) else None)
@@ -170,31 +171,27 @@ class AsyncClient(_Base):
     (`on_delivery`) run in the event loop in which the client was made, or entered with `async with`.
     """
 
-    def _open(self, options: Options, *, from_env: bool, loop: Optional[_callbacks.LoopHolder] = None) -> None:
+    def _open(self, options: Options, *, from_env: bool, loop: _callbacks.LoopHolder | None = None) -> None:
         self._loop = _callbacks.LoopHolder()
         self._find_loop()
         super()._open(options, from_env=from_env, loop=self._loop)
 
     def _find_loop(self) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # made outside of a loop
             self._loop.loop = asyncio.get_running_loop()
-        except RuntimeError:
-            pass  # made outside of a loop
 
     async def _aside(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(None, work)
 
-    async def flush(self, timeout: Optional[float] = None) -> Flush:
+    async def flush(self, timeout: float | None = None) -> Flush:
         """As `Client.flush`."""
         return Flush(*await self._aside(partial(_native.flush, self, timeout)))
 
-    async def close(self, timeout: Optional[float] = None) -> Flush:
+    async def close(self, timeout: float | None = None) -> Flush:
         """As `Client.close`."""
         return await self._aside(partial(self._finish, timeout))
 
-    async def verify(
-        self, messages: _Ids, user_id: Optional[str] = None, timeout: Optional[float] = 30
-    ) -> Verification:
+    async def verify(self, messages: _Ids, user_id: str | None = None, timeout: float | None = 30) -> Verification:
         """As `Client.verify`."""
         return await self._aside(partial(self._verify, list(messages), user_id, timeout))
 
@@ -203,6 +200,6 @@ class AsyncClient(_Base):
         return self
 
     async def __aexit__(
-        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()

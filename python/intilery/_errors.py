@@ -15,7 +15,6 @@ No message ever shows the token, nor what an event holds. All can be pickled.
 from __future__ import annotations
 
 import builtins
-
 from typing import Literal
 
 

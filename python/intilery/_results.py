@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Optional
+from typing import Literal, NamedTuple
 
 from ._errors import IntileryError
 
@@ -11,7 +11,7 @@ class Receipt(NamedTuple):
     """The final fate of one event."""
 
     message_id: str
-    event_id: Optional[str]
+    event_id: str | None
     """The service's name for the event; None for a batch."""
     status: int
     """HTTP status of the last answer; 0: no answer."""
@@ -20,7 +20,7 @@ class Receipt(NamedTuple):
     route: Literal["event", "batch"]
     latency: float
     """Seconds from the call to the fate."""
-    error: Optional[IntileryError]
+    error: IntileryError | None
     """Why it failed; None if it was delivered."""
 
     @property

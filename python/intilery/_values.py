@@ -22,8 +22,9 @@ class Number(str):
 def _decimal(value: decimal.Decimal) -> object:
     if not value.is_finite():
         return math.nan if value.is_nan() else math.inf
-    text = str(value)  # 1E+2, 0E-8 … are JSON numbers too
-    return Number(text)
+    # Plain digits where that is short; 1E+400000 is a JSON number as it stands.
+    exponent = value.as_tuple().exponent
+    return Number(f"{value:f}" if -100 <= int(exponent) <= 100 else str(value))
 
 
 def convert(value: Any) -> object:

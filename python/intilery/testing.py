@@ -1,10 +1,10 @@
 """A stand-in for the Intilery service, for tests.
 
-    from intilery.testing import Sandbox
+from intilery.testing import Sandbox
 
-    with Sandbox() as sandbox, sandbox.client() as client:
-        client.track("u", "Login").result(timeout=5)
-        assert sandbox.events()[0]["rawData"]["event"] == "Login"
+with Sandbox() as sandbox, sandbox.client() as client:
+    client.track("u", "Login").result(timeout=5)
+    assert sandbox.events()[0]["rawData"]["event"] == "Login"
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from . import _sandbox
 from ._client import AsyncClient, Client
@@ -173,6 +173,6 @@ class Sandbox:
         return self
 
     def __exit__(
-        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()

@@ -1,0 +1,54 @@
+"""What a type checker says of a user's code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mypy import api
+
+GOOD = """
+from intilery import AsyncClient, Client, Receipt
+from intilery.testing import Sandbox
+
+def told(receipt: Receipt) -> None: ...
+
+def main(client: Client, token: str) -> float:
+    with Client(client_id="a", account_id="a", brand_id="B", auth_token=token, delivery="batch") as other:
+        other.identify("u", {"email": "x"})
+    client.page(anonymous_id="a-1", properties={"path": "/"})
+    client.start_journey("u", "j", step_id="2", data={"plan": "gold"})
+    return client.track("u", "E", {"x": 1}, on_delivery=told).result(timeout=1).latency
+
+async def more(client: AsyncClient) -> int:
+    receipt = await client.track("u", "E")
+    return (await client.flush(timeout=1)).remaining + receipt.status
+"""
+
+BAD = """
+from intilery import Client
+
+def main(client: Client) -> None:
+    client.track("u")
+    client.track(5, "E")
+    client.track("u", "E", timestmp=1)
+    Client(delivry="batch")
+    Client(delivery="fast")
+    client.track("u", "E").result("soon")
+    client.flush().remaining.upper()
+"""
+
+
+def check(tmp_path: Path, code: str) -> list[str]:
+    program = tmp_path / "program.py"
+    program.write_text(code)
+    out, err, _ = api.run(
+        ["--strict", "--config-file=", "--no-error-summary", f"--cache-dir={tmp_path / 'cache'}", str(program)]
+    )
+    assert err == ""
+    return out.splitlines()
+
+
+def test_right_code_passes_and_each_mistake_is_found(tmp_path: Path) -> None:
+    assert check(tmp_path, GOOD) == []
+    errors = [line for line in check(tmp_path, BAD) if " error: " in line]
+    assert [int(line.split(":")[1]) for line in errors] == [5, 6, 7, 8, 9, 10, 11]
