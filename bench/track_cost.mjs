@@ -25,8 +25,22 @@ const order = {
   currency: 'GBP',
   first: true,
   products: [
-    { product_id: '507f1f77bcf86cd799439011', sku: '45790-32', name: 'Monopoly: 3rd Edition', price: 19.95, quantity: 1, category: 'Games' },
-    { product_id: '505bd76785ebb509fc183733', sku: '46493-32', name: 'Uno Card Game', price: 3, quantity: 2, category: 'Games' },
+    {
+      product_id: '507f1f77bcf86cd799439011',
+      sku: '45790-32',
+      name: 'Monopoly: 3rd Edition',
+      price: 19.95,
+      quantity: 1,
+      category: 'Games',
+    },
+    {
+      product_id: '505bd76785ebb509fc183733',
+      sku: '46493-32',
+      name: 'Uno Card Game',
+      price: 3,
+      quantity: 2,
+      category: 'Games',
+    },
   ],
 }
 

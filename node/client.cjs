@@ -8,7 +8,7 @@ const { ConfigurationError, makeError } = require('./errors.cjs')
 const { FailureLog } = require('./failure_log.cjs')
 const { load } = require('./native.cjs')
 const { nearest } = require('./nearest.cjs')
-const { serialise } = require('./values.cjs')
+const { maxDepth, serialise } = require('./values.cjs')
 
 const native = load('intilery')
 
@@ -50,9 +50,9 @@ function stringify(value) {
 }
 
 /** The exact way. What is no object at all goes as it is: the core knows what it expects. */
-function stringifyExactly(value) {
+function stringifyExactly(value, levels) {
   if (value === undefined || value === null) return undefined
-  if (typeof value === 'object') return serialise(value)
+  if (typeof value === 'object') return serialise(value, levels)
   if (typeof value === 'string') return '""'
   if (typeof value === 'number') return '0'
   if (typeof value === 'boolean') return 'true'
@@ -95,7 +95,11 @@ function dispatcher(client) {
 /** @returns {[names: string[], texts: string[]]} */
 function optionTexts(options) {
   if (options === null || typeof options !== 'object') {
-    throw new ConfigurationError({ code: 'wrong_type', path: '', message: `the options must be an object, not ${kindOf(options)}` })
+    throw new ConfigurationError({
+      code: 'wrong_type',
+      path: '',
+      message: `the options must be an object, not ${kindOf(options)}`,
+    })
   }
   const names = []
   const texts = []
@@ -141,7 +145,10 @@ class Client extends EventEmitter {
   #drainWaiters = []
   #calls = new Map()
   #nextCall = 0
-  #failures = new FailureLog((line) => console.error(line), () => performance.now())
+  #failures = new FailureLog(
+    (line) => console.error(line),
+    () => performance.now(),
+  )
   #exiting = false
 
   constructor(options = {}, source = undefined) {
@@ -176,7 +183,8 @@ class Client extends EventEmitter {
   }
 
   identify(call, callback) {
-    if (!this.#check('identify', call, members.identify)) return this.#refuseMember('identify', call, members.identify, callback)
+    if (!this.#check('identify', call, members.identify))
+      return this.#refuseMember('identify', call, members.identify, callback)
     return this.#send(kinds.identify, call, call.traits, undefined, callback)
   }
 
@@ -191,7 +199,8 @@ class Client extends EventEmitter {
   }
 
   screen(call, callback) {
-    if (!this.#check('screen', call, members.screen)) return this.#refuseMember('screen', call, members.screen, callback)
+    if (!this.#check('screen', call, members.screen))
+      return this.#refuseMember('screen', call, members.screen, callback)
     return this.#send(kinds.screen, call, call.properties, call.name, callback)
   }
 
@@ -256,7 +265,11 @@ class Client extends EventEmitter {
 
   setAuthToken(token) {
     if (typeof token !== 'string') {
-      throw new ConfigurationError({ code: 'wrong_type', path: 'authToken', message: `authToken must be text, not ${kindOf(token)}` })
+      throw new ConfigurationError({
+        code: 'wrong_type',
+        path: 'authToken',
+        message: `authToken must be text, not ${kindOf(token)}`,
+      })
     }
     const error = this.#wires.setAuthToken(token)
     if (error !== undefined) throw makeError(error)
@@ -288,7 +301,12 @@ class Client extends EventEmitter {
 
   #refuseMember(method, call, known, callback) {
     if (typeof call !== 'object' || call === null) {
-      return this.#refuse('wrong_type', '', `${method} takes one object, not ${kindOf(call)}: ${method}({ userId, … })`, callback)
+      return this.#refuse(
+        'wrong_type',
+        '',
+        `${method} takes one object, not ${kindOf(call)}: ${method}({ userId, … })`,
+        callback,
+      )
     }
     const name = Object.keys(call).find((key) => !known.has(key) && call[key] !== undefined)
     const near = nearest(name, known)
@@ -332,15 +350,36 @@ class Client extends EventEmitter {
         result = this.#submit(kind, userId, bodyText, name)
       } else {
         result = this.#submit(
-          kind, userId, bodyText, name, anonymousId, timestamp, contextText, messageId, target, stepId, dataText,
+          kind,
+          userId,
+          bodyText,
+          name,
+          anonymousId,
+          timestamp,
+          contextText,
+          messageId,
+          target,
+          stepId,
+          dataText,
         )
       }
     }
     if (result === true) {
-      const exact = [stringifyExactly(body), stringifyExactly(context), stringifyExactly(data)]
-      this.#prepare(callback)  // a toJSON may have called us
+      const levels = kind === kinds.message ? maxDepth + 1 : maxDepth // an event's own braces do not count
+      const exact = [stringifyExactly(body, levels), stringifyExactly(context), stringifyExactly(data)]
+      this.#prepare(callback) // a toJSON may have called us
       result = this.#submit(
-        kind | exactCall, userId, exact[0], name, anonymousId, timestamp, exact[1], messageId, target, stepId, exact[2],
+        kind | exactCall,
+        userId,
+        exact[0],
+        name,
+        anonymousId,
+        timestamp,
+        exact[1],
+        messageId,
+        target,
+        stepId,
+        exact[2],
       )
     }
     if (result !== undefined && typeof result !== 'string') throw makeError(result)

@@ -144,6 +144,7 @@ class Delivery {
     return this.#fates !== null
   }
 
+  // biome-ignore lint/suspicious/noThenProperty: a delivery can be awaited, and has no promise before it is
   then(onDelivered, onFailed) {
     return this.#observe().then(onDelivered, onFailed)
   }

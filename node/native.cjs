@@ -13,7 +13,9 @@ function load(name) {
     return require(path)
   } catch (cause) {
     const why = cause.code === 'MODULE_NOT_FOUND' ? 'was not built' : `does not load (${cause.message})`
-    throw new Error(`intilery: its native module ${path} ${why}; run: npm rebuild intilery --foreground-scripts`, { cause })
+    throw new Error(`intilery: its native module ${path} ${why}; run: npm rebuild intilery --foreground-scripts`, {
+      cause,
+    })
   }
 }
 

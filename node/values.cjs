@@ -56,7 +56,8 @@ function unbox(value) {
 function prepare(value, key) {
   const type = typeof value
   if (value === null || (type !== 'object' && type !== 'function' && type !== 'bigint')) return value
-  if (Buffer.isBuffer(value) && value.toJSON === Buffer.prototype.toJSON) throw new Refusal('unsupported_type', 'Buffer')
+  if (Buffer.isBuffer(value) && value.toJSON === Buffer.prototype.toJSON)
+    throw new Refusal('unsupported_type', 'Buffer')
   const { toJSON } = value
   if (typeof toJSON === 'function') {
     const result = toJSON.call(value, key)
@@ -72,6 +73,11 @@ class Writer {
   /** Keys and indices from the outermost value to the one that is being written. */
   path = []
   #open = []
+  #levels
+
+  constructor(levels) {
+    this.#levels = levels
+  }
 
   /** @returns {string | undefined} JSON text; undefined for what JSON leaves out */
   write(value, key) {
@@ -95,7 +101,7 @@ class Writer {
 
   #container(value) {
     if (this.#open.includes(value)) throw new Refusal('cycle')
-    if (this.#open.length >= maxDepth) throw new Refusal('too_deep')
+    if (this.#open.length >= this.#levels) throw new Refusal('too_deep')
     this.#open.push(value)
     const text = Array.isArray(value) ? this.#array(value) : this.#object(value)
     this.#open.pop()
@@ -123,7 +129,10 @@ class Writer {
         if (is(object)) throw new Refusal('unsupported_type', kind)
       }
     }
-    return this.#members(keys.map((key) => [key]), object)
+    return this.#members(
+      keys.map((key) => [key]),
+      object,
+    )
   }
 
   /** @param entries [key, value] pairs, or [key] of members of `object`, which are read only now, as JSON.stringify does */
@@ -146,11 +155,12 @@ class Writer {
  * Serialises exactly.
  *
  * @param {unknown} value
+ * @param {number} [levels] deepest nesting
  * @returns {string | undefined | [code: string, detail: unknown, ...path: (string | number)[]]} JSON text; undefined for
  *   what JSON leaves out; or why and where the value cannot travel
  */
-function serialise(value) {
-  const writer = new Writer()
+function serialise(value, levels = maxDepth) {
+  const writer = new Writer(levels)
   try {
     return writer.write(value, '')
   } catch (error) {
@@ -159,4 +169,4 @@ function serialise(value) {
   }
 }
 
-module.exports = { serialise }
+module.exports = { maxDepth, serialise }

@@ -184,9 +184,7 @@ void submit(OpenClient& client, const Call& call, const Given& given, std::uintp
   GilWaiting waiting;
   if (call.whole_message) {
     const PyValue whole{given[message], &client.conversion};
-    event::ValueSource source = source_of(whole);
-    if (!source) source.write = [](event::JsonWriter& out, const void*) { out.null(); };
-    client.core->submit_message(source, tag, id, waiting);
+    client.core->submit_message(source_of(whole), tag, id, waiting);
     return;
   }
   std::optional<ValidationError> mistake;

@@ -40,12 +40,6 @@ py::list requests(const Sandbox& sandbox) {
   return list;
 }
 
-bool interrupted() {
-  py::gil_scoped_acquire locked;
-  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-  return false;
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_sandbox, module) {
@@ -66,6 +60,6 @@ PYBIND11_MODULE(_sandbox, module) {
       .def("set_token", &Sandbox::set_token, Release());
   module.def("run_command", [](const std::string& name, const std::vector<std::string>& args) {
     py::gil_scoped_release unlocked;
-    return intilery::testing::run_sandbox_command(name, args, interrupted);
+    return intilery::testing::run_sandbox_command(name, args);
   });
 }

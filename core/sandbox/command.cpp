@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -21,9 +22,22 @@ std::string file_or_text(const std::string& value) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+volatile std::sig_atomic_t interrupted = 0;
+
+void interrupt(int) { interrupted = 1; }
+
+void wait_for_signal() {
+  interrupted = 0;
+  const auto on_interrupt = std::signal(SIGINT, interrupt);
+  const auto on_terminate = std::signal(SIGTERM, interrupt);
+  while (interrupted == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_terminate);
+}
+
 }  // namespace
 
-int run_sandbox_command(const std::string& name, const std::vector<std::string>& args, const std::function<bool()>& interrupted) {
+int run_sandbox_command(const std::string& name, const std::vector<std::string>& args) {
   SandboxOptions options;
   options.max_stored_bytes = 256'000'000;
   if (const char* token = std::getenv("INTILERY_AUTH_TOKEN"); token != nullptr && *token != '\0') options.token = token;
@@ -55,7 +69,7 @@ int run_sandbox_command(const std::string& name, const std::vector<std::string>&
     if (!faults.empty()) options.faults = file_or_text(faults);
     Sandbox sandbox(std::move(options));
     std::cout << sandbox.url() << std::endl;
-    while (!interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    wait_for_signal();
     return 0;
   } catch (const std::invalid_argument& error) {
     std::cerr << name << ": " << error.what() << '\n';

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
 from . import __version__
@@ -21,14 +20,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     from . import _sandbox  # loads an HTTP server
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        return _sandbox.run_command("intilery sandbox", rest)
-    except KeyboardInterrupt:
-        return 0
+    return _sandbox.run_command("intilery sandbox", rest)
 
 
 if __name__ == "__main__":

@@ -172,7 +172,11 @@ queue::EventPtr Encoder::encode_message(const ValueSource& source, MessageId& id
   Scratch scratch;
   return as_validation_error([&] {
     message.writer().set_depth(-1);  // the event's own braces do not count
-    source.write(message.writer(), source.value);
+    if (source) {
+      source.write(message.writer(), source.value);
+    } else {
+      message.writer().null();
+    }
     return write_message(message.writer().view(), id, scratch.writer());
   });
 }

@@ -1,0 +1,49 @@
+'use strict'
+/** Builds the native modules into build/node; npm runs it at install. `--force` builds even if they are there. */
+
+const { spawnSync } = require('node:child_process')
+const { availableParallelism, cpus } = require('node:os')
+const { join } = require('node:path')
+
+const root = join(__dirname, '..')
+const directory = join(root, 'build', 'node-cmake')
+const { version } = require('../package.json')
+
+function isBuilt() {
+  try {
+    require('../build/node/intilery_sandbox.node')
+    return require('../build/node/intilery.node').version === version
+  } catch {
+    return false
+  }
+}
+
+function run(...args) {
+  const { status, error } = spawnSync('cmake', args, { cwd: root, stdio: 'inherit' })
+  if (error?.code === 'ENOENT') {
+    fail('cmake was not found')
+  } else if (status !== 0) {
+    fail(`cmake ${args[0]} failed, see above`)
+  }
+}
+
+function fail(why) {
+  console.error(`intilery: the native modules could not be built: ${why}.
+They need cmake >= 3.22, a C++20 compiler and these packages (Debian, Ubuntu):
+  apt-get install g++ make cmake pkg-config libcurl4-openssl-dev nlohmann-json3-dev libsimdjson-dev libcpp-httplib-dev libcli11-dev`)
+  process.exit(1)
+}
+
+if (process.argv.includes('--force') || !isBuilt()) {
+  run(
+    '-S',
+    root,
+    '-B',
+    directory,
+    '-DINTILERY_BUILD_NODE=ON',
+    '-DINTILERY_INSTALL=OFF',
+    '-DINTILERY_WERROR=OFF',
+    '-DCMAKE_BUILD_TYPE=Release',
+  )
+  run('--build', directory, '--parallel', String(availableParallelism?.() ?? cpus().length))
+}

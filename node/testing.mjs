@@ -1,0 +1,5 @@
+/** What `import … from 'intilery/testing'` gives. */
+
+import testing from './testing.cjs'
+
+export const { Sandbox } = testing
