@@ -137,8 +137,8 @@ struct ClientCore::Impl {
     engine.abort(Clock::now());
   }
 
-  /// Counts, tells, and frees: in this order, so that whoever waits for a delivery finds it counted, and whoever waits
-  /// for a flush finds its deliveries told.
+  /// In this order, so that whoever waits for a delivery finds it counted, and whoever waits for a flush finds its
+  /// deliveries told.
   void settled(const queue::EventList& events, std::shared_ptr<const Outcome> outcome, Clock::time_point now) {
     queue.count(events, outcome->error ? outcome->error->code : std::string());
     group.clear();

@@ -80,12 +80,13 @@ void BoundedQueue::count(const EventList& events, const std::string& failure) {
     failed_ += events.size();
     failed_by_reason_[failure] += events.size();
   }
+  for (const Event* event = events.front(); event != nullptr; event = event->next) bytes_ -= event->footprint();
+  if (space_waiters_ > 0) changed_.notify_all();
 }
 
 void BoundedQueue::conclude(const EventList& events, bool delivered) {
   const std::lock_guard lock(mutex_);
-  for (const Event* event = events.front(); event != nullptr; event = event->next) {
-    bytes_ -= event->footprint();
+  for (const Event* event = events.front(); event != nullptr && !markers_.empty(); event = event->next) {
     for (Marker* marker : markers_) {
       if (event->sequence > marker->through) continue;
       ++(delivered ? marker->seen.delivered : marker->seen.failed);
@@ -93,12 +94,8 @@ void BoundedQueue::conclude(const EventList& events, bool delivered) {
     }
   }
   concluded_ += events.size();
-  notify_if_watched();
-}
-
-void BoundedQueue::notify_if_watched() {
   const auto complete = [](const Marker* marker) { return marker->seen.remaining == 0; };
-  if (space_waiters_ > 0 || std::any_of(markers_.begin(), markers_.end(), complete)) changed_.notify_all();
+  if (std::any_of(markers_.begin(), markers_.end(), complete)) changed_.notify_all();
 }
 
 Flush BoundedQueue::flush(std::optional<TimePoint> deadline, Waiting& waiting, const std::function<void()>& started) {

@@ -50,9 +50,9 @@ class BoundedQueue {
   /// For the I/O thread: it is about to sleep, and wants to be woken once `count` events wait here. False: they do.
   bool sleep_until(std::size_t count);
 
-  /// First half of a fate: the counters, before anybody is told.
+  /// First half of a fate, before anybody is told: the counters, and the bytes, so that whoever hears of it finds room.
   void count(const EventList& events, const std::string& failure);
-  /// Second half, after the observers were told: the bytes are free, flushes see the events.
+  /// Second half, after the observers were told: flushes see the events.
   void conclude(const EventList& events, bool delivered);
 
   /// Waits until every event accepted so far is concluded, or the deadline.
@@ -68,7 +68,6 @@ class BoundedQueue {
     std::uint64_t through = 0;  ///< Counts events up to this sequence.
     Flush seen;
   };
-  void notify_if_watched();
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;  ///< Space was freed, or a flush is complete.
@@ -76,7 +75,7 @@ class BoundedQueue {
   EventList incoming_;
   std::size_t wake_at_ = std::numeric_limits<std::size_t>::max();
   bool closed_ = false;
-  std::size_t bytes_ = 0;         ///< Accepted and not concluded.
+  std::size_t bytes_ = 0;         ///< Of events without a fate.
   std::uint64_t concluded_ = 0;
   std::uint64_t accepted_ = 0;    ///< Also the last sequence.
   std::uint64_t refused_ = 0;     ///< Of the accepted, those that were never queued.
