@@ -86,15 +86,25 @@ std::string_view kind_of(napi_env env, napi_value value) {
   napi_typeof(env, value, &type);
   bool is_array = false;
   switch (type) {
-    case napi_undefined: return "undefined";
-    case napi_null: return "null";
-    case napi_boolean: return "a boolean";
-    case napi_number: return "a number";
-    case napi_string: return "text";
-    case napi_symbol: return "a symbol";
-    case napi_function: return "a function";
-    case napi_bigint: return "a bigint";
-    default: napi_is_array(env, value, &is_array); return is_array ? "an array" : "an object";
+    case napi_undefined:
+      return "undefined";
+    case napi_null:
+      return "null";
+    case napi_boolean:
+      return "a boolean";
+    case napi_number:
+      return "a number";
+    case napi_string:
+      return "text";
+    case napi_symbol:
+      return "a symbol";
+    case napi_function:
+      return "a function";
+    case napi_bigint:
+      return "a bigint";
+    default:
+      napi_is_array(env, value, &is_array);
+      return is_array ? "an array" : "an object";
   }
 }
 
@@ -245,9 +255,15 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
     draft.timestamp = view(moment);
     (kind == CallKind::screen ? draft.name : draft.event) = view(name);
     switch (kind) {
-      case CallKind::identify: draft.action = event::Action::identify; break;
-      case CallKind::page: draft.action = event::Action::page; break;
-      case CallKind::screen: draft.action = event::Action::screen; break;
+      case CallKind::identify:
+        draft.action = event::Action::identify;
+        break;
+      case CallKind::page:
+        draft.action = event::Action::page;
+        break;
+      case CallKind::screen:
+        draft.action = event::Action::screen;
+        break;
       case CallKind::asset:
         draft.command = event::Draft::Command::asset;
         draft.asset_id = view(target);
@@ -257,7 +273,8 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
         draft.journey_id = view(target);
         draft.step_id = view(step_id);
         break;
-      default: break;
+      default:
+        break;
     }
     core.submit(draft, tag, &id, waiting);
   } catch (const ValidationError& error) {

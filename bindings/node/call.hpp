@@ -17,15 +17,15 @@ namespace intilery::node {
 /// (`body`, `context`, `data`) is JSON text made by JSON.stringify, or what node/values.cjs says of a value that cannot
 /// travel: `[code, detail, ...path]`.
 enum class Argument : std::size_t {
-  kind,          ///< A `CallKind`, plus `exact_call` if values.cjs wrote the values.
+  kind,  ///< A `CallKind`, plus `exact_call` if values.cjs wrote the values.
   user_id,
-  body,          ///< Traits or properties; the whole message for `CallKind::message`.
-  event,         ///< Event name; a screen's name; a command's.
+  body,   ///< Traits or properties; the whole message for `CallKind::message`.
+  event,  ///< Event name; a screen's name; a command's.
   anonymous_id,
-  timestamp,     ///< Milliseconds (NaN: an invalid Date) or ISO text.
+  timestamp,  ///< Milliseconds (NaN: an invalid Date) or ISO text.
   context,
   message_id,
-  target,        ///< assetId or journeyId.
+  target,  ///< assetId or journeyId.
   step_id,
   data,
   count,

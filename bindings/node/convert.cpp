@@ -9,13 +9,20 @@ namespace {
 
 std::string_view name_of(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::configuration: return "configuration";
-    case ErrorKind::validation: return "validation";
-    case ErrorKind::queue_full: return "queue_full";
-    case ErrorKind::closed: return "closed";
-    case ErrorKind::delivery: return "delivery";
-    case ErrorKind::auth: return "auth";
-    case ErrorKind::timeout: return "timeout";
+    case ErrorKind::configuration:
+      return "configuration";
+    case ErrorKind::validation:
+      return "validation";
+    case ErrorKind::queue_full:
+      return "queue_full";
+    case ErrorKind::closed:
+      return "closed";
+    case ErrorKind::delivery:
+      return "delivery";
+    case ErrorKind::auth:
+      return "auth";
+    case ErrorKind::timeout:
+      return "timeout";
   }
   return "delivery";
 }

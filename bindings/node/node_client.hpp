@@ -58,7 +58,7 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
   /// Runs `work` on a thread of its own and posts its result. Not on libuv's pool: a few flushes would fill it.
   void run(double call, std::function<Result(Waiting&)> work);
 
-  void hold();              ///< One more thing under way: the event loop stays.
+  void hold();  ///< One more thing under way: the event loop stays.
   void let_go(std::size_t count);
   static void wake(napi_env env, napi_value dispatch, void* context, void* data);
   /// Hands what has come to JavaScript, at most `limit` fates. \returns false if some is left.
@@ -74,10 +74,10 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
   std::unique_ptr<ClientCore> core_;
   napi_threadsafe_function wake_ = nullptr;
   TextReader reader_;
-  Mail mail_;                     ///< Taken from the mailbox, not yet handed over …
-  std::size_t delivered_ = 0;     ///< … but for so many of its fates.
-  std::size_t under_way_ = 0;     ///< Events without a fate and blocking calls, as JavaScript knows them.
-  std::uintptr_t sequence_ = 0;   ///< Of the next event; JavaScript counts in step.
+  Mail mail_;                    ///< Taken from the mailbox, not yet handed over …
+  std::size_t delivered_ = 0;    ///< … but for so many of its fates.
+  std::size_t under_way_ = 0;    ///< Events without a fate and blocking calls, as JavaScript knows them.
+  std::uintptr_t sequence_ = 0;  ///< Of the next event; JavaScript counts in step.
   Napi::Reference<Napi::Uint8Array> ids_;
   char* ids_bytes_ = nullptr;
   std::map<double, std::thread> calls_;

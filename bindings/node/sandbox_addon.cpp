@@ -80,11 +80,13 @@ Napi::Value start(const Napi::CallbackInfo& info) {
   };
   add("stop", [](Sandbox& s, const Napi::CallbackInfo& call) { return s.stop(), call.Env().Undefined(); });
   add("requests", [](Sandbox& s, const Napi::CallbackInfo& call) { return requests(call.Env(), s); });
-  add("eventsJson", [](Sandbox& s, const Napi::CallbackInfo& call) { return Napi::String::New(call.Env(), s.events_json()); });
+  add("eventsJson",
+      [](Sandbox& s, const Napi::CallbackInfo& call) { return Napi::String::New(call.Env(), s.events_json()); });
   add("eventCount", [](Sandbox& s, const Napi::CallbackInfo& call) {
     return Napi::Number::New(call.Env(), static_cast<double>(s.event_count()));
   });
-  add("statsJson", [](Sandbox& s, const Napi::CallbackInfo& call) { return Napi::String::New(call.Env(), s.stats_json()); });
+  add("statsJson",
+      [](Sandbox& s, const Napi::CallbackInfo& call) { return Napi::String::New(call.Env(), s.stats_json()); });
   add("clear", [](Sandbox& s, const Napi::CallbackInfo& call) { return s.clear(), call.Env().Undefined(); });
   add("setFaults", [](Sandbox& s, const Napi::CallbackInfo& call) {
     s.set_faults(call[0].As<Napi::String>());
@@ -115,7 +117,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("runCommand", Napi::Function::New(
                                 env,
                                 [](const Napi::CallbackInfo& info) {
-                                  return Napi::Number::New(info.Env(), run_sandbox_command(info[0].As<Napi::String>(), texts(info[1])));
+                                  return Napi::Number::New(
+                                      info.Env(), run_sandbox_command(info[0].As<Napi::String>(), texts(info[1])));
                                 },
                                 "runCommand"));
   return exports;

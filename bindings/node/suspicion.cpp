@@ -16,13 +16,18 @@ constexpr std::size_t most_brackets = 64;
 bool shape_at(std::string_view json, std::size_t at) {
   const std::string_view rest = json.substr(at);
   switch (rest.front()) {
-    case '{': return rest.starts_with("{}") || rest.starts_with("{\"0\"");
-    case '\\': return rest.starts_with("\\ud");
-    case '"': return rest.starts_with("\"Buffer\"");
+    case '{':
+      return rest.starts_with("{}") || rest.starts_with("{\"0\"");
+    case '\\':
+      return rest.starts_with("\\ud");
+    case '"':
+      return rest.starts_with("\"Buffer\"");
     case ':':
     case ',':
-    case '[': return rest.substr(1).starts_with("null");
-    default: return false;
+    case '[':
+      return rest.substr(1).starts_with("null");
+    default:
+      return false;
   }
 }
 

@@ -27,12 +27,26 @@ using event::Draft;
 
 /// Every argument of every call.
 enum Argument : std::size_t {
-  user_id, event_name, screen_name, traits, properties, asset_id, journey_id, step_id, data, message,
-  context, timestamp, anonymous_id, message_id, on_delivery, argument_count
+  user_id,
+  event_name,
+  screen_name,
+  traits,
+  properties,
+  asset_id,
+  journey_id,
+  step_id,
+  data,
+  message,
+  context,
+  timestamp,
+  anonymous_id,
+  message_id,
+  on_delivery,
+  argument_count
 };
 constexpr std::array<const char*, argument_count> argument_names{
-    "user_id", "event", "name", "traits", "properties", "asset_id", "journey_id", "step_id", "data", "message",
-    "context", "timestamp", "anonymous_id", "message_id", "on_delivery"};
+    "user_id", "event",   "name",    "traits",    "properties",   "asset_id",   "journey_id", "step_id",
+    "data",    "message", "context", "timestamp", "anonymous_id", "message_id", "on_delivery"};
 
 using Given = std::array<PyObject*, argument_count>;  ///< Borrowed; null: not given.
 
@@ -62,7 +76,8 @@ constexpr Call send_email{"send_email", Action::track, {user_id, asset_id, data}
 constexpr Call send_sms{"send_sms", Action::track, {user_id, asset_id, data}, 3, Draft::Command::asset};
 constexpr Call send_print{"send_print", Action::track, {user_id, asset_id, data}, 3, Draft::Command::asset};
 constexpr Call send_push{"send_push", Action::track, {user_id, asset_id, data}, 3, Draft::Command::asset};
-constexpr Call start_journey{"start_journey", Action::track, {user_id, journey_id, step_id, data}, 4, Draft::Command::journey};
+constexpr Call start_journey{
+    "start_journey", Action::track, {user_id, journey_id, step_id, data}, 4, Draft::Command::journey};
 constexpr Call send{"send", Action::track, {message}, 1, Draft::Command::none, true};
 
 /// The argument names as Python interns them, so that most keywords are found by their address.
@@ -167,7 +182,8 @@ struct CallDraft {
     draft.user_id = text(given[user_id], "userId");
     draft.anonymous_id = text(given[anonymous_id], "anonymousId");
     if (call.action == Action::track) draft.event = text(given[event_name], "event");
-    if (call.command != Draft::Command::none) draft.event = call.command == Draft::Command::journey ? "start_journey" : call.name;
+    if (call.command != Draft::Command::none)
+      draft.event = call.command == Draft::Command::journey ? "start_journey" : call.name;
     draft.name = text(given[screen_name], "name");
     draft.asset_id = text(given[asset_id], "assetId");
     draft.journey_id = text(given[journey_id], "journeyIdToTrigger", "properties");
@@ -229,7 +245,8 @@ template <const Call& call>
 PyMethodDef define(const char* doc) {
   using FastCall = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
   const FastCall function = method<call>;
-  return {call.name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)), METH_FASTCALL | METH_KEYWORDS, doc};
+  return {call.name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)),
+          METH_FASTCALL | METH_KEYWORDS, doc};
 }
 
 #define INTILERY_COMMON "*, context=None, timestamp=None, anonymous_id=None, message_id=None, on_delivery=None)\n--\n\n"
@@ -238,20 +255,20 @@ PyMethodDef define(const char* doc) {
 
 PyMethodDef* event_methods() {
   static PyMethodDef methods[] = {
-      define<identify>("identify($self, user_id=None, traits=None, " INTILERY_COMMON
-                       "Says who a user is.\n\n"
-                       "Args:\n"
-                       "    user_id: The user's id in your system. May be left out with `allow_anonymous`.\n"
-                       "    traits: What is known of the user: a mapping of any values that JSON, or `default`, can show.\n"
-                       "    context: A mapping; the client's own `context` is merged under it.\n"
-                       "    timestamp: When it happened: an aware datetime, or ISO-8601 text with a zone. Default: now.\n"
-                       "    anonymous_id: The id of a visitor who is not known yet.\n"
-                       "    message_id: The event's own id. Default: a new UUIDv7 (RFC 9562).\n"
-                       "    on_delivery: Called once as `on_delivery(receipt)` with the fate, on the client's callback thread.\n\n"
-                       "Returns:\n    A Delivery. Nothing needs to be done with it.\n\n"
-                       "Raises:\n    ValidationError: A mistake in the call; nothing was accepted.\n"
-                       "    ClosedError: The client is closed.\n"
-                       "    QueueFullError: With `on_full` \"raise\" or \"block\"."),
+      define<identify>(
+          "identify($self, user_id=None, traits=None, " INTILERY_COMMON "Says who a user is.\n\n"
+          "Args:\n"
+          "    user_id: The user's id in your system. May be left out with `allow_anonymous`.\n"
+          "    traits: What is known of the user: a mapping of any values that JSON, or `default`, can show.\n"
+          "    context: A mapping; the client's own `context` is merged under it.\n"
+          "    timestamp: When it happened: an aware datetime, or ISO-8601 text with a zone. Default: now.\n"
+          "    anonymous_id: The id of a visitor who is not known yet.\n"
+          "    message_id: The event's own id. Default: a new UUIDv7 (RFC 9562).\n"
+          "    on_delivery: Called once as `on_delivery(receipt)` with the fate, on the client's callback thread.\n\n"
+          "Returns:\n    A Delivery. Nothing needs to be done with it.\n\n"
+          "Raises:\n    ValidationError: A mistake in the call; nothing was accepted.\n"
+          "    ClosedError: The client is closed.\n"
+          "    QueueFullError: With `on_full` \"raise\" or \"block\"."),
       define<track>("track($self, user_id=None, event=None, properties=None, " INTILERY_COMMON
                     "Says what a user did. `event` is its name; the rest as for `identify`."),
       define<page>("page($self, user_id=None, properties=None, " INTILERY_COMMON
@@ -260,13 +277,18 @@ PyMethodDef* event_methods() {
                      "Says which screen of an app was seen. The rest as for `page`."),
       define<send_email>("send_email($self, user_id=None, asset_id=None, data=None, " INTILERY_COMMON
                          "Commands an email. `data` is merge data: a mapping whose members become the event's own."),
-      define<send_sms>("send_sms($self, user_id=None, asset_id=None, data=None, " INTILERY_COMMON "Commands a text message; as `send_email`."),
-      define<send_print>("send_print($self, user_id=None, asset_id=None, data=None, " INTILERY_COMMON "Commands a letter; as `send_email`."),
-      define<send_push>("send_push($self, user_id=None, asset_id=None, data=None, " INTILERY_COMMON "Commands a push message; as `send_email`."),
-      define<start_journey>("start_journey($self, user_id=None, journey_id=None, step_id=None, data=None, " INTILERY_COMMON
-                            "Commands the start of a journey, at `step_id` if given. `data` as for `send_email`."),
+      define<send_sms>("send_sms($self, user_id=None, asset_id=None, data=None, " INTILERY_COMMON
+                       "Commands a text message; as `send_email`."),
+      define<send_print>("send_print($self, user_id=None, asset_id=None, data=None, " INTILERY_COMMON
+                         "Commands a letter; as `send_email`."),
+      define<send_push>("send_push($self, user_id=None, asset_id=None, data=None, " INTILERY_COMMON
+                        "Commands a push message; as `send_email`."),
+      define<start_journey>(
+          "start_journey($self, user_id=None, journey_id=None, step_id=None, data=None, " INTILERY_COMMON
+          "Commands the start of a journey, at `step_id` if given. `data` as for `send_email`."),
       define<send>("send($self, message, *, on_delivery=None)\n--\n\n"
-                   "Sends a whole message: `{\"action\": \"track\", \"userId\": …, \"event\": …}`, with the contract's field names."),
+                   "Sends a whole message: `{\"action\": \"track\", \"userId\": …, \"event\": …}`, with the contract's "
+                   "field names."),
       {nullptr, nullptr, 0, nullptr}};
   return methods;
 }

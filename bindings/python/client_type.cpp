@@ -14,8 +14,7 @@ namespace intilery::python {
 namespace {
 
 struct ClientObject {
-  PyObject_HEAD
-  OpenClient* client;
+  PyObject_HEAD OpenClient* client;
 };
 
 std::atomic<unsigned> generation{0};
@@ -47,7 +46,8 @@ PyObject* make_client_type() {
                                 {Py_tp_new, reinterpret_cast<void*>(PyType_GenericNew)},
                                 {Py_tp_methods, event_methods()},
                                 {0, nullptr}};
-  static PyType_Spec spec{"intilery._native.ClientBase", sizeof(ClientObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+  static PyType_Spec spec{"intilery._native.ClientBase", sizeof(ClientObject), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
   return PyType_FromSpec(&spec);
 }
 
@@ -58,7 +58,8 @@ bool is_foreign(PyObject* self) {
 
 OpenClient& opened(PyObject* self) {
   if (is_foreign(self)) {
-    throw_error({.kind = ErrorKind::closed, .code = "closed",
+    throw_error({.kind = ErrorKind::closed,
+                 .code = "closed",
                  .message = object_of(self)->client == nullptr
                                 ? "the client was never opened: Client.__init__ did not run"
                                 : "the client belongs to the process that forked this one; make a new one here"});

@@ -15,8 +15,7 @@ namespace intilery::python {
 namespace {
 
 struct DeliveryObject {
-  PyObject_HEAD
-  std::shared_ptr<DeliveryState> state;
+  PyObject_HEAD std::shared_ptr<DeliveryState> state;
 };
 
 PyTypeObject* the_type = nullptr;
@@ -35,13 +34,15 @@ void dealloc(PyObject* self) {
 Receipt wait_for(PyObject* self, PyObject* args, PyObject* kwargs) {
   static const char* names[] = {"timeout", nullptr};
   PyObject* seconds = Py_None;
-  if (PyArg_ParseTupleAndKeywords(args, kwargs, "|O", const_cast<char**>(names), &seconds) == 0) throw py::error_already_set();
+  if (PyArg_ParseTupleAndKeywords(args, kwargs, "|O", const_cast<char**>(names), &seconds) == 0)
+    throw py::error_already_set();
   const std::optional<std::chrono::milliseconds> timeout = timeout_of(seconds);
   std::optional<std::chrono::steady_clock::time_point> deadline;
   if (timeout) deadline = std::chrono::steady_clock::now() + *timeout;
   GilWaiting waiting;
   if (!state_of(self).wait(deadline, waiting)) {
-    throw_error({.kind = ErrorKind::timeout, .code = "timeout",
+    throw_error({.kind = ErrorKind::timeout,
+                 .code = "timeout",
                  .message = "no fate within " + std::to_string(timeout->count()) + " ms; the delivery goes on"});
   }
   return state_of(self).receipt();
@@ -124,14 +125,15 @@ PyObject* make_delivery_type() {
   static PyGetSetDef properties[] = {
       {"message_id", message_id, nullptr, "The id under which the event travels, from the call on.", nullptr},
       {nullptr, nullptr, nullptr, nullptr, nullptr}};
-  static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
-                                {Py_tp_repr, reinterpret_cast<void*>(repr)},
-                                {Py_am_await, reinterpret_cast<void*>(await)},
-                                {Py_tp_methods, methods},
-                                {Py_tp_getset, properties},
-                                {Py_tp_doc, const_cast<char*>("A handle on one event's delivery. Dropping it changes nothing for the event.\n\n"
-                                                              "Every member may be used from any thread. `await` works in any event loop.")},
-                                {0, nullptr}};
+  static PyType_Slot slots[] = {
+      {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+      {Py_tp_repr, reinterpret_cast<void*>(repr)},
+      {Py_am_await, reinterpret_cast<void*>(await)},
+      {Py_tp_methods, methods},
+      {Py_tp_getset, properties},
+      {Py_tp_doc, const_cast<char*>("A handle on one event's delivery. Dropping it changes nothing for the event.\n\n"
+                                    "Every member may be used from any thread. `await` works in any event loop.")},
+      {0, nullptr}};
   static PyType_Spec spec{"intilery.Delivery", sizeof(DeliveryObject), 0, Py_TPFLAGS_DEFAULT, slots};
   PyObject* type = PyType_FromSpec(&spec);
   the_type = reinterpret_cast<PyTypeObject*>(type);

@@ -53,10 +53,9 @@ py::object make_receipt(const Receipt& receipt) {
   if (receipt.event_id) event_id = text(*receipt.event_id);
   py::object error = py::none();
   if (receipt.error) error = make_error(*receipt.error);
-  return py::handle(registry().make_receipt)(
-      text(receipt.message_id), event_id, receipt.status, receipt.attempts,
-      receipt.route == Route::event ? "event" : "batch",
-      std::chrono::duration<double>(receipt.latency).count(), error);
+  return py::handle(registry().make_receipt)(text(receipt.message_id), event_id, receipt.status, receipt.attempts,
+                                             receipt.route == Route::event ? "event" : "batch",
+                                             std::chrono::duration<double>(receipt.latency).count(), error);
 }
 
 }  // namespace intilery::python

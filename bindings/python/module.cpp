@@ -50,8 +50,8 @@ void open(const py::object& self, const py::dict& given, const py::object& defau
     set_option(options, name, option_value(name, value, client->conversion));
   }
   client->observer = std::make_shared<PyObserver>();
-  client->core = std::make_unique<ClientCore>(std::move(options), Library{.name = "intilery-python", .version = INTILERY_VERSION},
-                                              client->observer);
+  client->core = std::make_unique<ClientCore>(
+      std::move(options), Library{.name = "intilery-python", .version = INTILERY_VERSION}, client->observer);
   put(self.ptr(), std::move(client));
 }
 
@@ -92,8 +92,9 @@ py::dict stats(const py::object& self) {
 py::tuple verify(const py::object& self, const std::vector<std::string>& message_ids, const std::string& user_id,
                  const py::object& timeout) {
   GilWaiting waiting;
-  const Verification found = opened(self.ptr()).core->verify(
-      message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting);
+  const Verification found =
+      opened(self.ptr())
+          .core->verify(message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting);
   return py::make_tuple(found.expected, found.found, found.missing, found.duplicate);
 }
 
@@ -145,8 +146,11 @@ py::list options_table() {
 
 void set_registry(const py::kwargs& functions) {
   const auto take = [&](const char* name) { return py::object(functions[name]).release().ptr(); };
-  registry() = {.make_error = take("make_error"), .make_receipt = take("make_receipt"),
-                .await_delivery = take("await_delivery"), .convert = take("convert"), .number_type = take("number_type")};
+  registry() = {.make_error = take("make_error"),
+                .make_receipt = take("make_receipt"),
+                .await_delivery = take("await_delivery"),
+                .convert = take("convert"),
+                .number_type = take("number_type")};
 }
 
 }  // namespace
@@ -174,7 +178,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("close", &close);
   module.def("stats", &stats);
   module.def("verify", &verify);
-  module.def("set_auth_token", [](const py::object& self, const std::string& token) { opened(self.ptr()).core->set_auth_token(token); });
+  module.def("set_auth_token",
+             [](const py::object& self, const std::string& token) { opened(self.ptr()).core->set_auth_token(token); });
   module.def("option_list", &options_table);
 }
 

@@ -13,14 +13,23 @@ using intilery::testing::SandboxOptions;
 
 namespace {
 
-std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, std::string client_id, std::string account_id,
-                               std::vector<std::string> brand_ids, double rate_limit, double burst, const std::string& profile,
-                               std::size_t max_request_bytes, std::size_t max_stored_bytes, std::string faults) {
+std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, std::string client_id,
+                               std::string account_id, std::vector<std::string> brand_ids, double rate_limit,
+                               double burst, const std::string& profile, std::size_t max_request_bytes,
+                               std::size_t max_stored_bytes, std::string faults) {
   if (profile != "guide" && profile != "vendor") throw std::invalid_argument("profile must be guide or vendor");
-  SandboxOptions options{.host = std::move(host), .port = port, .token = std::move(token), .client_id = std::move(client_id),
-                         .account_id = std::move(account_id), .brand_ids = std::move(brand_ids), .rate_limit = rate_limit,
-                         .burst = burst, .profile = profile == "guide" ? Profile::guide : Profile::vendor,
-                         .max_request_bytes = max_request_bytes, .max_stored_bytes = max_stored_bytes, .faults = std::move(faults)};
+  SandboxOptions options{.host = std::move(host),
+                         .port = port,
+                         .token = std::move(token),
+                         .client_id = std::move(client_id),
+                         .account_id = std::move(account_id),
+                         .brand_ids = std::move(brand_ids),
+                         .rate_limit = rate_limit,
+                         .burst = burst,
+                         .profile = profile == "guide" ? Profile::guide : Profile::vendor,
+                         .max_request_bytes = max_request_bytes,
+                         .max_stored_bytes = max_stored_bytes,
+                         .faults = std::move(faults)};
   return std::make_unique<Sandbox>(std::move(options));
 }
 
@@ -45,9 +54,9 @@ py::list requests(const Sandbox& sandbox) {
 PYBIND11_MODULE(_sandbox, module) {
   using Release = py::call_guard<py::gil_scoped_release>;
   py::class_<Sandbox>(module, "Sandbox")
-      .def(py::init(&start), Release(), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("token"), py::arg("client_id"),
-           py::arg("account_id"), py::arg("brand_ids"), py::arg("rate_limit"), py::arg("burst"), py::arg("profile"),
-           py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("faults"))
+      .def(py::init(&start), Release(), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("token"),
+           py::arg("client_id"), py::arg("account_id"), py::arg("brand_ids"), py::arg("rate_limit"), py::arg("burst"),
+           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("faults"))
       .def("url", &Sandbox::url)
       .def("port", &Sandbox::port)
       .def("stop", &Sandbox::stop, Release())

@@ -183,7 +183,8 @@ event::ValueSource source_of(const PyValue& value) {
 
 std::string_view utf8(PyObject* text) {
   if (PyUnicode_IS_COMPACT_ASCII(text)) {
-    return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(text)), static_cast<std::size_t>(PyUnicode_GET_LENGTH(text))};
+    return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(text)),
+            static_cast<std::size_t>(PyUnicode_GET_LENGTH(text))};
   }
   Py_ssize_t size = 0;
   const char* bytes = PyUnicode_AsUTF8AndSize(text, &size);
@@ -213,13 +214,17 @@ std::optional<std::int64_t> unix_ms(PyObject* datetime) {
   if (zone.ptr() != PyDateTime_TimeZone_UTC) {
     const py::object offset = py::reinterpret_borrow<py::object>(datetime).attr("utcoffset")();
     if (offset.is_none()) return std::nullopt;
-    offset_us = (PyDateTime_DELTA_GET_DAYS(offset.ptr()) * std::int64_t{86'400} + PyDateTime_DELTA_GET_SECONDS(offset.ptr())) * 1'000'000 +
-                PyDateTime_DELTA_GET_MICROSECONDS(offset.ptr());
+    offset_us =
+        (PyDateTime_DELTA_GET_DAYS(offset.ptr()) * std::int64_t{86'400} + PyDateTime_DELTA_GET_SECONDS(offset.ptr())) *
+            1'000'000 +
+        PyDateTime_DELTA_GET_MICROSECONDS(offset.ptr());
   }
-  const sys_days day{year_month_day{year(PyDateTime_GET_YEAR(datetime)), month(static_cast<unsigned>(PyDateTime_GET_MONTH(datetime))),
+  const sys_days day{year_month_day{year(PyDateTime_GET_YEAR(datetime)),
+                                    month(static_cast<unsigned>(PyDateTime_GET_MONTH(datetime))),
                                     std::chrono::day(static_cast<unsigned>(PyDateTime_GET_DAY(datetime)))}};
   const microseconds moment = day.time_since_epoch() + hours(PyDateTime_DATE_GET_HOUR(datetime)) +
-                              minutes(PyDateTime_DATE_GET_MINUTE(datetime)) + seconds(PyDateTime_DATE_GET_SECOND(datetime)) +
+                              minutes(PyDateTime_DATE_GET_MINUTE(datetime)) +
+                              seconds(PyDateTime_DATE_GET_SECOND(datetime)) +
                               microseconds(PyDateTime_DATE_GET_MICROSECOND(datetime)) - microseconds(offset_us);
   return floor<milliseconds>(moment).count();
 }

@@ -43,18 +43,25 @@ int run_sandbox_command(const std::string& name, const std::vector<std::string>&
   if (const char* token = std::getenv("INTILERY_AUTH_TOKEN"); token != nullptr && *token != '\0') options.token = token;
   std::string faults;
 
-  CLI::App app("A stand-in for the Intilery service: holds callers to the API's contract and shows what arrived.", name);
+  CLI::App app("A stand-in for the Intilery service: holds callers to the API's contract and shows what arrived.",
+               name);
   app.set_version_flag("--version", INTILERY_VERSION);
   app.add_option("--host", options.host, "Address to bind.")->capture_default_str();
-  app.add_option("--port", options.port, "Port; 0 is any free one. The URL is printed first.")->capture_default_str()->check(CLI::Range(0, 65'535));
-  app.add_option("--token", options.token, "The token that has rights. Others can see it in the process list: prefer INTILERY_AUTH_TOKEN. Default: sandbox-token.");
+  app.add_option("--port", options.port, "Port; 0 is any free one. The URL is printed first.")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65'535));
+  app.add_option("--token", options.token,
+                 "The token that has rights. Others can see it in the process list: prefer INTILERY_AUTH_TOKEN. "
+                 "Default: sandbox-token.");
   app.add_option("--client-id", options.client_id)->capture_default_str();
   app.add_option("--account-id", options.account_id)->capture_default_str();
   app.add_option("--brand-id", options.brand_ids, "May be given more than once.")->capture_default_str();
   app.add_option("--rate-limit", options.rate_limit, "Requests a second; 0: no limit.")->capture_default_str();
   app.add_option("--burst", options.burst)->capture_default_str();
   const std::map<std::string, Profile> profiles{{"guide", Profile::guide}, {"vendor", Profile::vendor}};
-  app.add_option("--profile", options.profile, "guide: the API guide alone. vendor: the later documentation (screen, batch, 1 MB). Default: vendor.")->transform(CLI::CheckedTransformer(profiles));
+  app.add_option("--profile", options.profile,
+                 "guide: the API guide alone. vendor: the later documentation (screen, batch, 1 MB). Default: vendor.")
+      ->transform(CLI::CheckedTransformer(profiles));
   app.add_option("--max-request-bytes", options.max_request_bytes, "Default: what the profile says.");
   app.add_option("--faults", faults, "A JSON array of fault rules, or a file with one.");
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them

@@ -73,7 +73,8 @@ enum class Command { none, asset, journey };
 Command command_of(const std::string& action, const json& call) {
   if (action != "track" || !call.contains("event") || !call.at("event").is_string()) return Command::none;
   std::string name = call.at("event").get<std::string>();
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (name == "send_email" || name == "send_sms" || name == "send_print" || name == "send_push") return Command::asset;
   return name == "start_journey" ? Command::journey : Command::none;
 }
@@ -104,7 +105,8 @@ void check(const std::string& action, const json& call, std::string_view raw, Pr
   } else {
     require_text(call, "event", "event");
   }
-  if (action != "track" && has(call, "event") && call.at("event") != action) violate("event must be \"" + action + "\"");
+  if (action != "track" && has(call, "event") && call.at("event") != action)
+    violate("event must be \"" + action + "\"");
   if (action == "identify") {
     if (!call.contains("traits") || !call.at("traits").is_object()) violate("traits must be an object");
     check_marketing_preferences(call.at("traits"));

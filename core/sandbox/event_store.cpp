@@ -22,7 +22,9 @@ std::string text_of(const json& call, const char* key) {
 std::string quoted(const std::string& text) { return json(text).dump(); }
 
 bool matches(const EventQuery& query, const std::string& name) {
-  const auto names = [&](const std::vector<std::string>& list) { return std::find(list.begin(), list.end(), name) != list.end(); };
+  const auto names = [&](const std::vector<std::string>& list) {
+    return std::find(list.begin(), list.end(), name) != list.end();
+  };
   return (query.include.empty() || names(query.include)) && !names(query.exclude);
 }
 
@@ -49,15 +51,18 @@ void EventStore::add(const Call& call) {
   const std::string user_id = text_of(*call.call, "userId");
   const std::string who = user_id.empty() ? text_of(*call.call, "anonymousId") : user_id;
   event.json = "{\"eventId\":\"" + call.event_id + "\",\"eventTime\":\"" + format_wire_time(event.time_ms) +
-               "\",\"receivedTime\":\"" + format_wire_time(call.received_ms) + "\",\"eventAction\":" + quoted(call.action) +
-               ",\"clientId\":" + quoted(call.client_id) + ",\"accountId\":" + quoted(call.account_id) +
-               ",\"brandId\":" + quoted(call.brand_id) + (user_id.empty() ? ",\"anonymousId\":" : ",\"userId\":") + quoted(who) +
+               "\",\"receivedTime\":\"" + format_wire_time(call.received_ms) +
+               "\",\"eventAction\":" + quoted(call.action) + ",\"clientId\":" + quoted(call.client_id) +
+               ",\"accountId\":" + quoted(call.account_id) + ",\"brandId\":" + quoted(call.brand_id) +
+               (user_id.empty() ? ",\"anonymousId\":" : ",\"userId\":") + quoted(who) +
                ",\"rawData\":{\"action\":" + quoted(call.action) + ",";
   event.json += call.raw.substr(call.raw.find('{') + 1);
   event.json += "}";
 
   const auto place = static_cast<std::uint32_t>(events_.size());
-  const auto later = [&](const Index& index) { return !index.empty() && events_[index.back()].time_ms > event.time_ms; };
+  const auto later = [&](const Index& index) {
+    return !index.empty() && events_[index.back()].time_ms > event.time_ms;
+  };
   if (later(by_time_)) by_time_sorted_ = false;
   by_time_.push_back(place);
 
@@ -89,14 +94,17 @@ std::string EventStore::page_of(Index& index, bool& sorted, const EventQuery& qu
   auto first = index.begin();
   auto last = index.end();
   if (query.start_ms) {
-    first = std::lower_bound(first, last, *query.start_ms, [&](std::uint32_t e, std::int64_t ms) { return events_[e].time_ms < ms; });
+    first = std::lower_bound(first, last, *query.start_ms,
+                             [&](std::uint32_t e, std::int64_t ms) { return events_[e].time_ms < ms; });
   }
   if (query.end_ms) {
-    last = std::upper_bound(first, last, *query.end_ms, [&](std::int64_t ms, std::uint32_t e) { return ms < events_[e].time_ms; });
+    last = std::upper_bound(first, last, *query.end_ms,
+                            [&](std::int64_t ms, std::uint32_t e) { return ms < events_[e].time_ms; });
   }
   Index filtered;
   if (!query.include.empty() || !query.exclude.empty()) {
-    std::copy_if(first, last, std::back_inserter(filtered), [&](std::uint32_t e) { return matches(query, events_[e].name); });
+    std::copy_if(first, last, std::back_inserter(filtered),
+                 [&](std::uint32_t e) { return matches(query, events_[e].name); });
     first = filtered.begin();
     last = filtered.end();
   }

@@ -18,7 +18,7 @@ namespace intilery::testing {
 struct StoredEvent {
   std::int64_t time_ms = 0;  ///< Its own timestamp, or its arrival.
   std::string name;
-  std::string json;          ///< As the read API shows it.
+  std::string json;  ///< As the read API shows it.
 };
 
 /// Which events a read wants.
@@ -81,8 +81,8 @@ class EventStore {
   std::vector<StoredEvent> events_;
   Index by_time_;
   bool by_time_sorted_ = true;
-  std::vector<Profile> profiles_;                             ///< In the order of their making.
-  std::unordered_map<std::string, std::size_t> by_user_id_;   ///< Place in `profiles_`.
+  std::vector<Profile> profiles_;                            ///< In the order of their making.
+  std::unordered_map<std::string, std::size_t> by_user_id_;  ///< Place in `profiles_`.
 };
 
 /// A random UUID (version 4).

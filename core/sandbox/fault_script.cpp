@@ -70,7 +70,8 @@ FaultScript::Rule FaultScript::read_rule(const json& source, const std::string& 
       rule.fault.body = value.is_string() ? value.get<std::string>() : value.dump();
     } else if (key == "headers") {
       if (!value.is_object()) refuse(place, "must be an object");
-      for (const auto& [name, content] : value.items()) rule.fault.headers.emplace_back(name, text(content, place + "." + name));
+      for (const auto& [name, content] : value.items())
+        rule.fault.headers.emplace_back(name, text(content, place + "." + name));
     } else {
       effect = true;
       if (key == "status") {
@@ -103,7 +104,8 @@ bool FaultScript::applies(Rule& rule, const std::string& action, const json& bod
     return false;
   }
   if (rule.times && *rule.times == 0) return false;
-  if (rule.probability < 1 && std::uniform_real_distribution<double>(0, 1)(rule.random) >= rule.probability) return false;
+  if (rule.probability < 1 && std::uniform_real_distribution<double>(0, 1)(rule.random) >= rule.probability)
+    return false;
   if (rule.times) --*rule.times;
   return true;
 }

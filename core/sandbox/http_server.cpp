@@ -64,10 +64,16 @@ class Connection : public httplib::Stream {
   bool finish() {
     constexpr std::string_view garbage("\x16\x03garbage\0\xff\xfe that is no HTTP\r\n\r\n", 34);
     switch (ending) {
-      case HttpAnswer::Ending::whole: break;
-      case HttpAnswer::Ending::nothing: return false;
-      case HttpAnswer::Ending::part: send_all(std::string_view(out_).substr(0, out_.size() * 2 / 3)); return false;
-      case HttpAnswer::Ending::garbage: send_all(garbage); return false;
+      case HttpAnswer::Ending::whole:
+        break;
+      case HttpAnswer::Ending::nothing:
+        return false;
+      case HttpAnswer::Ending::part:
+        send_all(std::string_view(out_).substr(0, out_.size() * 2 / 3));
+        return false;
+      case HttpAnswer::Ending::garbage:
+        send_all(garbage);
+        return false;
     }
     const bool sent = send_all(out_);
     out_.clear();
@@ -153,14 +159,16 @@ class Server : public httplib::Server {
 };
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
 }  // namespace
 
 std::string HttpRequest::header(const std::string& name) const {
-  const auto found = std::find_if(headers.begin(), headers.end(), [&](const auto& header) { return header.first == name; });
+  const auto found =
+      std::find_if(headers.begin(), headers.end(), [&](const auto& header) { return header.first == name; });
   return found == headers.end() ? std::string() : found->second;
 }
 
@@ -200,11 +208,19 @@ HttpServer::HttpServer(const std::string& host, int port, Handler handler) : imp
     const int on = 1;  // a test may stop a server and start it again on its port
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   });
-  const auto serve = [impl = impl_.get()](const httplib::Request& request, httplib::Response& response) { impl->serve(request, response); };
-  for (const auto add : {&httplib::Server::Get, static_cast<httplib::Server& (httplib::Server::*)(const std::string&, httplib::Server::Handler)>(&httplib::Server::Post),
-                         static_cast<httplib::Server& (httplib::Server::*)(const std::string&, httplib::Server::Handler)>(&httplib::Server::Put),
-                         static_cast<httplib::Server& (httplib::Server::*)(const std::string&, httplib::Server::Handler)>(&httplib::Server::Patch),
-                         static_cast<httplib::Server& (httplib::Server::*)(const std::string&, httplib::Server::Handler)>(&httplib::Server::Delete)}) {
+  const auto serve = [impl = impl_.get()](const httplib::Request& request, httplib::Response& response) {
+    impl->serve(request, response);
+  };
+  for (const auto add :
+       {&httplib::Server::Get,
+        static_cast<httplib::Server& (httplib::Server::*)(const std::string&, httplib::Server::Handler)>(
+            &httplib::Server::Post),
+        static_cast<httplib::Server& (httplib::Server::*)(const std::string&, httplib::Server::Handler)>(
+            &httplib::Server::Put),
+        static_cast<httplib::Server& (httplib::Server::*)(const std::string&, httplib::Server::Handler)>(
+            &httplib::Server::Patch),
+        static_cast<httplib::Server& (httplib::Server::*)(const std::string&, httplib::Server::Handler)>(
+            &httplib::Server::Delete)}) {
     (server.*add)(".*", serve);
   }
   if (port == 0) {
@@ -212,7 +228,8 @@ HttpServer::HttpServer(const std::string& host, int port, Handler handler) : imp
   } else if (server.bind_to_port(host, port)) {
     impl_->port = port;
   }
-  if (impl_->port <= 0) throw std::runtime_error("cannot bind " + host + ":" + std::to_string(port) + " (is the port in use?)");
+  if (impl_->port <= 0)
+    throw std::runtime_error("cannot bind " + host + ":" + std::to_string(port) + " (is the port in use?)");
   impl_->accepting = std::thread([&server] { server.listen_after_bind(); });
   while (!server.is_running()) std::this_thread::yield();
 }

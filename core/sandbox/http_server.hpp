@@ -13,9 +13,9 @@ namespace intilery::testing {
 
 struct HttpRequest {
   std::string method;
-  std::string path;  ///< As sent, still percent-encoded, without the query.
-  std::string target;  ///< With the query.
-  std::multimap<std::string, std::string> query;  ///< Decoded.
+  std::string path;                                          ///< As sent, still percent-encoded, without the query.
+  std::string target;                                        ///< With the query.
+  std::multimap<std::string, std::string> query;             ///< Decoded.
   std::vector<std::pair<std::string, std::string>> headers;  ///< Names in lower case.
   std::string body;
 

@@ -9,7 +9,8 @@ namespace {
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view space = " \t\r\n";
   const std::size_t from = text.find_first_not_of(space);
-  return from == std::string_view::npos ? std::string_view() : text.substr(from, text.find_last_not_of(space) - from + 1);
+  return from == std::string_view::npos ? std::string_view()
+                                        : text.substr(from, text.find_last_not_of(space) - from + 1);
 }
 
 /// One past the closing quote of the string that begins at `at`.

@@ -150,7 +150,8 @@ struct Sandbox::Impl {
       throw std::invalid_argument("rate_limit must not be negative, and burst at least 1");
     }
     if (options.port < 0 || options.port > 65'535) throw std::invalid_argument("port must be from 0 to 65535");
-    server = std::make_unique<HttpServer>(options.host, options.port, [this](HttpRequest request) { return serve(std::move(request)); });
+    server = std::make_unique<HttpServer>(options.host, options.port,
+                                          [this](HttpRequest request) { return serve(std::move(request)); });
   }
 
   HttpAnswer serve(HttpRequest request) {
@@ -192,7 +193,8 @@ struct Sandbox::Impl {
     const std::string action = address ? address->rest.front() : std::string();
     const bool post = request.method == "POST";
     json body = json::value_t::discarded;
-    if (post && request.body.size() <= limits.request_bytes) body = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
+    if (post && request.body.size() <= limits.request_bytes)
+      body = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
 
     std::optional<Fault> fault;
     if (post) {
@@ -200,8 +202,10 @@ struct Sandbox::Impl {
       fault = faults.next(action, body);
     }
     if (fault) wait(fault->delay);
-    if (fault && fault->ending == Fault::Ending::close_before) return {.headers = {}, .body = {}, .ending = HttpAnswer::Ending::nothing};
-    if (fault && fault->ending == Fault::Ending::garbage) return {.headers = {}, .body = {}, .ending = HttpAnswer::Ending::garbage};
+    if (fault && fault->ending == Fault::Ending::close_before)
+      return {.headers = {}, .body = {}, .ending = HttpAnswer::Ending::nothing};
+    if (fault && fault->ending == Fault::Ending::garbage)
+      return {.headers = {}, .body = {}, .ending = HttpAnswer::Ending::garbage};
     if (fault && fault->ending == Fault::Ending::close_during) {
       HttpAnswer cut = refusal(fault->status.value_or(503), "this answer is cut on the way");
       cut.ending = HttpAnswer::Ending::part;
@@ -233,8 +237,10 @@ struct Sandbox::Impl {
     if (token.empty()) return answer(403, {{"message", "No Token Supplied"}});
     {
       const std::lock_guard lock(mutex);
-      const bool brand = std::find(options.brand_ids.begin(), options.brand_ids.end(), address->brand_id) != options.brand_ids.end();
-      if (!same_secret(token, options.token) || address->client_id != options.client_id || address->account_id != options.account_id || !brand) {
+      const bool brand =
+          std::find(options.brand_ids.begin(), options.brand_ids.end(), address->brand_id) != options.brand_ids.end();
+      if (!same_secret(token, options.token) || address->client_id != options.client_id ||
+          address->account_id != options.account_id || !brand) {
         return answer(403, {{"message", "Token Not Authorised"}});
       }
       if (!bucket.take(Clock::now())) {
@@ -246,7 +252,8 @@ struct Sandbox::Impl {
     if (reads) return read(request, *address);
     if (request.body.size() > limits.request_bytes) return answer(413, {{"message", "Request Too Long"}});
     const std::string type = request.header("content-type");
-    if (type.substr(0, type.find(';')) != "application/json") return refusal(400, "content-type must be application/json");
+    if (type.substr(0, type.find(';')) != "application/json")
+      return refusal(400, "content-type must be application/json");
     if (body.is_discarded()) return refusal(400, "the body is not valid JSON");
     if (action == "batch") return accept_batch(request.body, body, *address, received, stored);
     return accept_call(action, request.body, body, *address, received, stored);
@@ -261,7 +268,8 @@ struct Sandbox::Impl {
 
   HttpAnswer accept_call(const std::string& action, std::string_view raw, const json& call, const Address& address,
                          std::int64_t received, std::size_t& stored) {
-    if (const auto violation = check_call(action, call, raw, options.profile, false)) return refusal(400, violation->message);
+    if (const auto violation = check_call(action, call, raw, options.profile, false))
+      return refusal(400, violation->message);
     const std::string event_id = random_uuid();
     const std::lock_guard lock(mutex);
     store.add({action, address.brand_id, address.client_id, address.account_id, raw, &call, received, event_id});
@@ -271,7 +279,8 @@ struct Sandbox::Impl {
 
   HttpAnswer accept_batch(std::string_view raw, const json& body, const Address& address, std::int64_t received,
                           std::size_t& stored) {
-    if (!body.is_object() || !body.contains("batch") || !body.at("batch").is_array()) return refusal(400, "batch must be an array");
+    if (!body.is_object() || !body.contains("batch") || !body.at("batch").is_array())
+      return refusal(400, "batch must be an array");
     const json& items = body.at("batch");
     if (items.empty()) return refusal(400, "batch must not be empty");
     for (const auto& [key, value] : body.items()) {
@@ -287,7 +296,8 @@ struct Sandbox::Impl {
     const std::vector<std::string_view> slices = elements_of(array);
     std::vector<std::string> actions;
     for (std::size_t i = 0; i < slices.size(); ++i) {
-      if (slices[i].size() > longest_batch_item) return answer(413, {{"message", "batch[" + std::to_string(i) + "] is larger than 32 KB"}});
+      if (slices[i].size() > longest_batch_item)
+        return answer(413, {{"message", "batch[" + std::to_string(i) + "] is larger than 32 KB"}});
       actions.push_back(action_of_item(items[i]));
       if (const auto violation = check_call(actions.back(), items[i], slices[i], options.profile, true)) {
         return refusal(400, "batch[" + std::to_string(i) + "]." + violation->message);
@@ -304,8 +314,9 @@ struct Sandbox::Impl {
         merged["context"] = std::move(context);
         merged_text = merged.dump();
       }
-      store.add({actions[i], address.brand_id, address.client_id, address.account_id, has_context ? std::string_view(merged_text) : slices[i],
-                 has_context ? &merged : &items[i], received, random_uuid()});
+      store.add({actions[i], address.brand_id, address.client_id, address.account_id,
+                 has_context ? std::string_view(merged_text) : slices[i], has_context ? &merged : &items[i], received,
+                 random_uuid()});
     }
     stored = slices.size();
     return accepted(random_uuid());
@@ -318,12 +329,14 @@ struct Sandbox::Impl {
       return HttpAnswer{.status = 200, .headers = {}, .body = std::move(*body)};
     };
     try {
-      if (address.rest.front() == "events" && address.rest.size() == 1) return found(store.page(parse_query(request.query)));
+      if (address.rest.front() == "events" && address.rest.size() == 1)
+        return found(store.page(parse_query(request.query)));
       if (address.rest.size() == 1) {
         const auto scroll = request.query.find("scrollId");
         const std::string text = scroll == request.query.end() ? "0" : scroll->second;
         std::size_t from = 0;
-        if (std::from_chars(text.data(), text.data() + text.size(), from).ec != std::errc()) throw BadQuery{"scrollId is unknown"};
+        if (std::from_chars(text.data(), text.data() + text.size(), from).ec != std::errc())
+          throw BadQuery{"scrollId is unknown"};
         return found(store.profiles(from));
       }
       if (address.rest.size() != 3) return not_found("no such path");

@@ -47,7 +47,9 @@ class FailureLog {
   std::string rest() {
     std::string text;
     for (auto& [code, entry] : entries_) {
-      if (entry.unsaid > 0) text += (text.empty() ? "" : ", ") + std::to_string(std::exchange(entry.unsaid, 0)) + " more not delivered (" + code + ")";
+      if (entry.unsaid > 0)
+        text += (text.empty() ? "" : ", ") + std::to_string(std::exchange(entry.unsaid, 0)) + " more not delivered (" +
+                code + ")";
     }
     return text;
   }
@@ -62,7 +64,8 @@ class FailureLog {
 
 void log_to_stderr(LogLevel level, std::string_view line) {
   if (level < LogLevel::warning) return;
-  std::fprintf(stderr, "intilery: %s: %.*s\n", level == LogLevel::error ? "error" : "warning", static_cast<int>(line.size()), line.data());
+  std::fprintf(stderr, "intilery: %s: %.*s\n", level == LogLevel::error ? "error" : "warning",
+               static_cast<int>(line.size()), line.data());
 }
 
 /// Fills handles, and calls the program's own functions one at a time.
@@ -122,11 +125,16 @@ Receipt delivered_or_throw(const DeliveryState& state) {
 
 std::string_view to_string(State state) {
   switch (state) {
-    case State::running: return "running";
-    case State::paused_auth: return "paused: auth";
-    case State::paused_rate: return "paused: rate";
-    case State::paused_unreachable: return "paused: unreachable";
-    case State::closed: return "closed";
+    case State::running:
+      return "running";
+    case State::paused_auth:
+      return "paused: auth";
+    case State::paused_rate:
+      return "paused: rate";
+    case State::paused_unreachable:
+      return "paused: unreachable";
+    case State::closed:
+      return "closed";
   }
   return "";
 }
@@ -154,7 +162,9 @@ Receipt Delivery::wait(std::chrono::milliseconds timeout) const {
   if (!state_) no_state();
   Waiting waiting;
   if (!state_->wait(Clock::now() + timeout, waiting)) {
-    throw_error({.kind = ErrorKind::timeout, .code = "timeout", .message = "no fate within " + std::to_string(timeout.count()) + " ms; the delivery goes on"});
+    throw_error({.kind = ErrorKind::timeout,
+                 .code = "timeout",
+                 .message = "no fate within " + std::to_string(timeout.count()) + " ms; the delivery goes on"});
   }
   return delivered_or_throw(*state_);
 }
@@ -224,17 +234,23 @@ struct Client::Impl {
     if (options.timestamp) {
       draft.timestamp_ms = std::chrono::floor<std::chrono::milliseconds>(options.timestamp->time_since_epoch()).count();
     }
-    return start(options.on_delivery, [&](std::uintptr_t tag, event::MessageId* id) { core.submit(draft, tag, id, waiting); });
+    return start(options.on_delivery,
+                 [&](std::uintptr_t tag, event::MessageId* id) { core.submit(draft, tag, id, waiting); });
   }
 
   Delivery submit_message(const ValueSource& message, const Callback& on_delivery) {
-    return start(on_delivery, [&](std::uintptr_t tag, event::MessageId* id) { core.submit_message(message, tag, id, waiting); });
+    return start(on_delivery,
+                 [&](std::uintptr_t tag, event::MessageId* id) { core.submit_message(message, tag, id, waiting); });
   }
 
   Delivery command(std::string_view event, std::string_view user_id, std::string_view asset_id,
                    const nlohmann::json& data, const EventOptions& options) {
-    return submit({.action = Action::track, .user_id = optional_text(user_id), .event = event, .asset_id = optional_text(asset_id),
-                   .data = event::source_of(data), .command = Draft::Command::asset},
+    return submit({.action = Action::track,
+                   .user_id = optional_text(user_id),
+                   .event = event,
+                   .asset_id = optional_text(asset_id),
+                   .data = event::source_of(data),
+                   .command = Draft::Command::asset},
                   options);
   }
 
@@ -253,67 +269,106 @@ Client& Client::operator=(Client&&) noexcept = default;
 Client Client::from_env(Hooks hooks) { return Client(Options::from_env(), std::move(hooks)); }
 
 Delivery Client::identify(std::string_view user_id, const nlohmann::json& traits, const EventOptions& options) {
-  return impl_->submit({.action = Action::identify, .user_id = optional_text(user_id), .body = event::source_of(traits)}, options);
+  return impl_->submit(
+      {.action = Action::identify, .user_id = optional_text(user_id), .body = event::source_of(traits)}, options);
 }
 
 Delivery Client::track(std::string_view user_id, std::string_view event, const nlohmann::json& properties,
                        const EventOptions& options) {
-  return impl_->submit({.action = Action::track, .user_id = optional_text(user_id), .event = optional_text(event), .body = event::source_of(properties)}, options);
+  return impl_->submit({.action = Action::track,
+                        .user_id = optional_text(user_id),
+                        .event = optional_text(event),
+                        .body = event::source_of(properties)},
+                       options);
 }
 
 Delivery Client::page(std::string_view user_id, const nlohmann::json& properties, const EventOptions& options) {
-  return impl_->submit({.action = Action::page, .user_id = optional_text(user_id), .body = event::source_of(properties)}, options);
+  return impl_->submit(
+      {.action = Action::page, .user_id = optional_text(user_id), .body = event::source_of(properties)}, options);
 }
 
 Delivery Client::screen(std::string_view user_id, std::string_view name, const nlohmann::json& properties,
                         const EventOptions& options) {
-  return impl_->submit({.action = Action::screen, .user_id = optional_text(user_id), .name = optional_text(name), .body = event::source_of(properties)}, options);
+  return impl_->submit({.action = Action::screen,
+                        .user_id = optional_text(user_id),
+                        .name = optional_text(name),
+                        .body = event::source_of(properties)},
+                       options);
 }
 
-Delivery Client::send_email(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data, const EventOptions& options) {
+Delivery Client::send_email(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data,
+                            const EventOptions& options) {
   return impl_->command("send_email", user_id, asset_id, data, options);
 }
-Delivery Client::send_sms(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data, const EventOptions& options) {
+Delivery Client::send_sms(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data,
+                          const EventOptions& options) {
   return impl_->command("send_sms", user_id, asset_id, data, options);
 }
-Delivery Client::send_print(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data, const EventOptions& options) {
+Delivery Client::send_print(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data,
+                            const EventOptions& options) {
   return impl_->command("send_print", user_id, asset_id, data, options);
 }
-Delivery Client::send_push(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data, const EventOptions& options) {
+Delivery Client::send_push(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data,
+                           const EventOptions& options) {
   return impl_->command("send_push", user_id, asset_id, data, options);
 }
 
 Delivery Client::start_journey(std::string_view user_id, std::string_view journey_id, std::string_view step_id,
                                const nlohmann::json& data, const EventOptions& options) {
-  return impl_->submit({.action = Action::track, .user_id = optional_text(user_id), .event = "start_journey", .journey_id = optional_text(journey_id),
-                        .step_id = optional_text(step_id), .data = event::source_of(data), .command = Draft::Command::journey},
+  return impl_->submit({.action = Action::track,
+                        .user_id = optional_text(user_id),
+                        .event = "start_journey",
+                        .journey_id = optional_text(journey_id),
+                        .step_id = optional_text(step_id),
+                        .data = event::source_of(data),
+                        .command = Draft::Command::journey},
                        options);
 }
 
 Delivery Client::send(const nlohmann::json& message, Callback on_delivery) {
-  return impl_->submit_message({&message, [](event::JsonWriter& out, const void* json) { event::write_json(out, *static_cast<const nlohmann::json*>(json)); }}, on_delivery);
+  return impl_->submit_message(
+      {&message, [](event::JsonWriter& out,
+                    const void* json) { event::write_json(out, *static_cast<const nlohmann::json*>(json)); }},
+      on_delivery);
 }
 
 Delivery Client::identify_raw(std::string_view user_id, RawJson traits, const EventOptions& options) {
-  return impl_->submit({.action = Action::identify, .user_id = optional_text(user_id), .body = raw_source(traits)}, options);
+  return impl_->submit({.action = Action::identify, .user_id = optional_text(user_id), .body = raw_source(traits)},
+                       options);
 }
-Delivery Client::track_raw(std::string_view user_id, std::string_view event, RawJson properties, const EventOptions& options) {
-  return impl_->submit({.action = Action::track, .user_id = optional_text(user_id), .event = optional_text(event), .body = raw_source(properties)}, options);
+Delivery Client::track_raw(std::string_view user_id, std::string_view event, RawJson properties,
+                           const EventOptions& options) {
+  return impl_->submit({.action = Action::track,
+                        .user_id = optional_text(user_id),
+                        .event = optional_text(event),
+                        .body = raw_source(properties)},
+                       options);
 }
 Delivery Client::page_raw(std::string_view user_id, RawJson properties, const EventOptions& options) {
-  return impl_->submit({.action = Action::page, .user_id = optional_text(user_id), .body = raw_source(properties)}, options);
+  return impl_->submit({.action = Action::page, .user_id = optional_text(user_id), .body = raw_source(properties)},
+                       options);
 }
-Delivery Client::screen_raw(std::string_view user_id, std::string_view name, RawJson properties, const EventOptions& options) {
-  return impl_->submit({.action = Action::screen, .user_id = optional_text(user_id), .name = optional_text(name), .body = raw_source(properties)}, options);
+Delivery Client::screen_raw(std::string_view user_id, std::string_view name, RawJson properties,
+                            const EventOptions& options) {
+  return impl_->submit({.action = Action::screen,
+                        .user_id = optional_text(user_id),
+                        .name = optional_text(name),
+                        .body = raw_source(properties)},
+                       options);
 }
-Delivery Client::send_raw(RawJson message, Callback on_delivery) { return impl_->submit_message(raw_source(message), on_delivery); }
+Delivery Client::send_raw(RawJson message, Callback on_delivery) {
+  return impl_->submit_message(raw_source(message), on_delivery);
+}
 
-Flush Client::flush(std::optional<std::chrono::milliseconds> timeout) { return impl_->core.flush(timeout, impl_->waiting); }
+Flush Client::flush(std::optional<std::chrono::milliseconds> timeout) {
+  return impl_->core.flush(timeout, impl_->waiting);
+}
 Flush Client::close(std::optional<std::chrono::milliseconds> timeout) { return impl_->close(timeout); }
 Stats Client::stats() const { return impl_->core.stats(); }
 void Client::set_auth_token(std::string token) { impl_->core.set_auth_token(std::move(token)); }
 
-Verification Client::verify(std::span<const std::string> message_ids, std::string_view user_id, std::chrono::milliseconds timeout) {
+Verification Client::verify(std::span<const std::string> message_ids, std::string_view user_id,
+                            std::chrono::milliseconds timeout) {
   return impl_->core.verify(message_ids, user_id, timeout, impl_->waiting);
 }
 

@@ -37,7 +37,8 @@ std::optional<Clock::time_point> deadline_after(std::optional<milliseconds> time
 }
 
 ErrorInfo queue_full(std::size_t max_queue_bytes) {
-  return {.kind = ErrorKind::queue_full, .code = "queue_full",
+  return {.kind = ErrorKind::queue_full,
+          .code = "queue_full",
           .message = "the queue holds max_queue_bytes = " + std::to_string(max_queue_bytes) +
                      " bytes; wait for deliveries, allow more, or choose another on_full"};
 }
@@ -82,7 +83,8 @@ struct ClientCore::Impl {
     const auto has = [](const std::string& text, int (*is)(int)) {
       return std::any_of(text.begin(), text.end(), [&](unsigned char c) { return is(c) != 0; });
     };
-    if (has(options.client_id, std::isupper) || has(options.account_id, std::isupper) || has(options.brand_id, std::islower)) {
+    if (has(options.client_id, std::isupper) || has(options.account_id, std::isupper) ||
+        has(options.brand_id, std::islower)) {
       observer->log(LogLevel::warning,
                     "client_id and account_id are usually lower case and brand_id upper case; they are sent as given");
     }
@@ -143,7 +145,8 @@ struct ClientCore::Impl {
     queue.count(events, outcome->error ? outcome->error->code : std::string());
     group.clear();
     for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
-      group.push_back({event->tag, event, outcome, std::chrono::duration_cast<std::chrono::microseconds>(now - event->accepted)});
+      group.push_back(
+          {event->tag, event, outcome, std::chrono::duration_cast<std::chrono::microseconds>(now - event->accepted)});
     }
     observer->finished(group);
     queue.conclude(events, outcome->error == nullptr);
@@ -163,20 +166,30 @@ struct ClientCore::Impl {
     event->accepted = Clock::now();
     for (std::optional<Clock::time_point> deadline;;) {
       switch (queue.push(event)) {
-        case queue::BoundedQueue::Push::accepted_wake: transport->wake(); return;
-        case queue::BoundedQueue::Push::accepted: return;
-        case queue::BoundedQueue::Push::closed: throw_error(closed());
-        case queue::BoundedQueue::Push::full: break;
+        case queue::BoundedQueue::Push::accepted_wake:
+          transport->wake();
+          return;
+        case queue::BoundedQueue::Push::accepted:
+          return;
+        case queue::BoundedQueue::Push::closed:
+          throw_error(closed());
+        case queue::BoundedQueue::Push::full:
+          break;
       }
       const std::size_t footprint = event->footprint();
       switch (options.on_full) {
-        case OnFull::raise: throw_error(queue_full(options.max_queue_bytes));
-        case OnFull::fail: fail_at_call(tag, event.get(), queue_full(options.max_queue_bytes)); return;
+        case OnFull::raise:
+          throw_error(queue_full(options.max_queue_bytes));
+        case OnFull::fail:
+          fail_at_call(tag, event.get(), queue_full(options.max_queue_bytes));
+          return;
         case OnFull::block:
           if (!deadline) deadline = Clock::now() + options.block_timeout;
           if (!queue.wait_for_space(footprint, *deadline, waiting)) throw_error(queue_full(options.max_queue_bytes));
           break;
-        case OnFull::drop_oldest: drop_oldest(footprint, waiting); break;
+        case OnFull::drop_oldest:
+          drop_oldest(footprint, waiting);
+          break;
       }
     }
   }
@@ -194,10 +207,10 @@ struct ClientCore::Impl {
   const event::Encoder encoder;
   queue::BoundedQueue queue;
   const std::unique_ptr<transport::Transport> transport;
-  delivery::Engine engine;             ///< The I/O thread's, but for `fill`.
-  std::vector<Finished> group;         ///< The I/O thread's; kept for its memory.
+  delivery::Engine engine;      ///< The I/O thread's, but for `fill`.
+  std::vector<Finished> group;  ///< The I/O thread's; kept for its memory.
 
-  std::mutex control_mutex;            ///< Guards the two below.
+  std::mutex control_mutex;  ///< Guards the two below.
   std::vector<std::function<void()>> commands;
   bool stopping = false;
   std::mutex join_mutex;
@@ -292,7 +305,8 @@ Verification ClientCore::verify(std::span<const std::string> message_ids, std::s
     if (!posted) throw_error(closed());
     std::unique_lock lock(answer->mutex);
     if (!wait_in_slices(lock, answer->changed, deadline, waiting, [&] { return answer->result.has_value(); })) {
-      throw_error({.kind = ErrorKind::timeout, .code = "timeout", .message = "reading back took longer than its time-out"});
+      throw_error(
+          {.kind = ErrorKind::timeout, .code = "timeout", .message = "reading back took longer than its time-out"});
     }
     return std::move(*answer->result);
   };

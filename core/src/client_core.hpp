@@ -52,7 +52,7 @@ class Observer {
 
 /// The client's library name and version, as events carry them in `context.library`.
 struct Library {
-  std::string name;     ///< `intilery-python`, `intilery-node`, `intilery-cpp`.
+  std::string name;  ///< `intilery-python`, `intilery-node`, `intilery-cpp`.
   std::string version;
 };
 

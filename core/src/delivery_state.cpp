@@ -61,8 +61,10 @@ void StateObserver::finished(std::span<const Finished> group) {
       state->id_known_ = finished.event != nullptr;
       state->done_.store(true, std::memory_order_release);
       std::shared_ptr<DeliveryState> self = std::move(state->self_);
-      for (std::shared_ptr<void>& observer : state->observers_) due.push_back({.state = self, .observer = std::move(observer)});
-      if (state->observers_.empty() && !state->waited_for_ && finished.outcome->error) due.push_back({.state = self, .observer = nullptr});
+      for (std::shared_ptr<void>& observer : state->observers_)
+        due.push_back({.state = self, .observer = std::move(observer)});
+      if (state->observers_.empty() && !state->waited_for_ && finished.outcome->error)
+        due.push_back({.state = self, .observer = nullptr});
       state->observers_.clear();
       released.push_back(std::move(self));
     }

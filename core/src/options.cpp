@@ -46,38 +46,132 @@ constexpr std::array<std::string_view, 2> on_invalid_choices{"raise", "report"};
 /// The single list of options, in the order of `Options`, whose members hold the defaults.
 const std::vector<Declaration>& declarations() {
   static const std::vector<Declaration> list{
-      {.name = "client_id", .member = &Options::client_id, .help = "The client's id in the service's address.", .required = true},
-      {.name = "account_id", .member = &Options::account_id, .help = "The account's id in the service's address.", .required = true},
-      {.name = "brand_id", .member = &Options::brand_id, .help = "The brand's id in the service's address.", .required = true},
-      {.name = "auth_token", .member = &Options::auth_token, .help = "The shared secret. Shown nowhere.", .required = true, .secret = true},
+      {.name = "client_id",
+       .member = &Options::client_id,
+       .help = "The client's id in the service's address.",
+       .required = true},
+      {.name = "account_id",
+       .member = &Options::account_id,
+       .help = "The account's id in the service's address.",
+       .required = true},
+      {.name = "brand_id",
+       .member = &Options::brand_id,
+       .help = "The brand's id in the service's address.",
+       .required = true},
+      {.name = "auth_token",
+       .member = &Options::auth_token,
+       .help = "The shared secret. Shown nowhere.",
+       .required = true,
+       .secret = true},
       {.name = "endpoint", .member = &Options::endpoint, .help = "Where the service is."},
-      {.name = "allow_insecure_http", .member = &Options::allow_insecure_http, .help = "Allow plain http to an address that is not loopback."},
-      {.name = "delivery", .member = &Options::delivery, .help = "event: one request an event. batch: always batches. auto: single requests while the rate allows, batches under backlog."},
-      {.name = "rate_limit", .member = &Options::rate_limit, .help = "The account's requests a second.", .minimum = 0.01, .maximum = 1e9},
-      {.name = "burst", .member = &Options::burst, .help = "The account's burst of requests.", .minimum = 1, .maximum = 1e9},
-      {.name = "max_request_bytes", .member = &Options::max_request_bytes, .help = "Largest request; 1000000 for accounts with the later limit.", .minimum = 1'000, .maximum = gigabyte},
-      {.name = "max_event_bytes", .member = &Options::max_event_bytes, .help = "Largest event. Default: max_request_bytes.", .minimum = 100, .maximum = gigabyte},
-      {.name = "max_batch_bytes", .member = &Options::max_batch_bytes, .help = "Largest batch. Default: max_request_bytes.", .minimum = 100, .maximum = gigabyte},
-      {.name = "flush_at", .member = &Options::flush_at, .help = "A batch may leave when so many events wait.", .minimum = 1, .maximum = 1e9},
-      {.name = "flush_interval", .member = &Options::flush_interval, .help = "A batch may leave when the oldest event has waited so long.", .maximum = day},
-      {.name = "max_queue_bytes", .member = &Options::max_queue_bytes, .help = "Bound on the events that are not yet acknowledged.", .minimum = 1'000, .maximum = 1e12},
-      {.name = "on_full", .member = &Options::on_full, .help = "When the queue is full: fail the delivery, raise at the call, block the call, or drop the oldest events."},
-      {.name = "block_timeout", .member = &Options::block_timeout, .help = "How long a call may wait with on_full=block.", .maximum = day},
-      {.name = "on_invalid", .member = &Options::on_invalid, .help = "A mistake in a call: raise at the call, or report it as a failed delivery."},
-      {.name = "max_retries", .member = &Options::max_retries, .help = "How often a failed request is sent again. Default: until delivery_timeout.", .maximum = 1e6},
-      {.name = "retry_initial", .member = &Options::retry_initial, .help = "The first wait before a retry, with full jitter; it doubles.", .minimum = 0.001, .maximum = day},
-      {.name = "retry_max", .member = &Options::retry_max, .help = "The longest wait before a retry, Retry-After included.", .minimum = 0.001, .maximum = day},
-      {.name = "delivery_timeout", .member = &Options::delivery_timeout, .help = "How long an event may fail or find no server.", .minimum = 0.001, .maximum = 365 * day},
-      {.name = "request_timeout", .member = &Options::request_timeout, .help = "How long one request may take.", .minimum = 0.001, .maximum = day},
-      {.name = "connect_timeout", .member = &Options::connect_timeout, .help = "How long connecting may take.", .minimum = 0.001, .maximum = day},
-      {.name = "max_connections", .member = &Options::max_connections, .help = "Requests under way at once.", .minimum = 1, .maximum = 1'000},
+      {.name = "allow_insecure_http",
+       .member = &Options::allow_insecure_http,
+       .help = "Allow plain http to an address that is not loopback."},
+      {.name = "delivery",
+       .member = &Options::delivery,
+       .help = "event: one request an event. batch: always batches. auto: single requests while the rate allows, "
+               "batches under backlog."},
+      {.name = "rate_limit",
+       .member = &Options::rate_limit,
+       .help = "The account's requests a second.",
+       .minimum = 0.01,
+       .maximum = 1e9},
+      {.name = "burst",
+       .member = &Options::burst,
+       .help = "The account's burst of requests.",
+       .minimum = 1,
+       .maximum = 1e9},
+      {.name = "max_request_bytes",
+       .member = &Options::max_request_bytes,
+       .help = "Largest request; 1000000 for accounts with the later limit.",
+       .minimum = 1'000,
+       .maximum = gigabyte},
+      {.name = "max_event_bytes",
+       .member = &Options::max_event_bytes,
+       .help = "Largest event. Default: max_request_bytes.",
+       .minimum = 100,
+       .maximum = gigabyte},
+      {.name = "max_batch_bytes",
+       .member = &Options::max_batch_bytes,
+       .help = "Largest batch. Default: max_request_bytes.",
+       .minimum = 100,
+       .maximum = gigabyte},
+      {.name = "flush_at",
+       .member = &Options::flush_at,
+       .help = "A batch may leave when so many events wait.",
+       .minimum = 1,
+       .maximum = 1e9},
+      {.name = "flush_interval",
+       .member = &Options::flush_interval,
+       .help = "A batch may leave when the oldest event has waited so long.",
+       .maximum = day},
+      {.name = "max_queue_bytes",
+       .member = &Options::max_queue_bytes,
+       .help = "Bound on the events that are not yet acknowledged.",
+       .minimum = 1'000,
+       .maximum = 1e12},
+      {.name = "on_full",
+       .member = &Options::on_full,
+       .help =
+           "When the queue is full: fail the delivery, raise at the call, block the call, or drop the oldest events."},
+      {.name = "block_timeout",
+       .member = &Options::block_timeout,
+       .help = "How long a call may wait with on_full=block.",
+       .maximum = day},
+      {.name = "on_invalid",
+       .member = &Options::on_invalid,
+       .help = "A mistake in a call: raise at the call, or report it as a failed delivery."},
+      {.name = "max_retries",
+       .member = &Options::max_retries,
+       .help = "How often a failed request is sent again. Default: until delivery_timeout.",
+       .maximum = 1e6},
+      {.name = "retry_initial",
+       .member = &Options::retry_initial,
+       .help = "The first wait before a retry, with full jitter; it doubles.",
+       .minimum = 0.001,
+       .maximum = day},
+      {.name = "retry_max",
+       .member = &Options::retry_max,
+       .help = "The longest wait before a retry, Retry-After included.",
+       .minimum = 0.001,
+       .maximum = day},
+      {.name = "delivery_timeout",
+       .member = &Options::delivery_timeout,
+       .help = "How long an event may fail or find no server.",
+       .minimum = 0.001,
+       .maximum = 365 * day},
+      {.name = "request_timeout",
+       .member = &Options::request_timeout,
+       .help = "How long one request may take.",
+       .minimum = 0.001,
+       .maximum = day},
+      {.name = "connect_timeout",
+       .member = &Options::connect_timeout,
+       .help = "How long connecting may take.",
+       .minimum = 0.001,
+       .maximum = day},
+      {.name = "max_connections",
+       .member = &Options::max_connections,
+       .help = "Requests under way at once.",
+       .minimum = 1,
+       .maximum = 1'000},
       {.name = "http2", .member = &Options::http2, .help = "Use HTTP/2 where the server has it."},
-      {.name = "proxy", .member = &Options::proxy, .help = "Proxy address. Default: from the environment, as curl has it.", .secret = true},
-      {.name = "ca_file", .member = &Options::ca_file, .help = "File with the certificates to trust (PEM). Default: the system's."},
+      {.name = "proxy",
+       .member = &Options::proxy,
+       .help = "Proxy address. Default: from the environment, as curl has it.",
+       .secret = true},
+      {.name = "ca_file",
+       .member = &Options::ca_file,
+       .help = "File with the certificates to trust (PEM). Default: the system's."},
       {.name = "user_agent", .member = &Options::user_agent, .help = "Put before the client's own User-Agent."},
-      {.name = "exit_timeout", .member = &Options::exit_timeout, .help = "How long the end of the program waits for what is queued.", .maximum = day},
+      {.name = "exit_timeout",
+       .member = &Options::exit_timeout,
+       .help = "How long the end of the program waits for what is queued.",
+       .maximum = day},
       {.name = "context", .member = &Options::context, .help = "An object, merged under every event's own context."},
-      {.name = "allow_anonymous", .member = &Options::allow_anonymous, .help = "Allow identify and track with an anonymous id only."},
+      {.name = "allow_anonymous",
+       .member = &Options::allow_anonymous,
+       .help = "Allow identify and track with an anonymous id only."},
   };
   return list;
 }
@@ -91,12 +185,22 @@ struct overloaded : Cases... {
   using Cases::operator()...;
 };
 
-std::string number_text(double value) { return nlohmann::json(value == std::trunc(value) ? nlohmann::json(static_cast<std::int64_t>(value)) : nlohmann::json(value)).dump(); }
+std::string number_text(double value) {
+  return nlohmann::json(value == std::trunc(value) ? nlohmann::json(static_cast<std::int64_t>(value))
+                                                   : nlohmann::json(value))
+      .dump();
+}
 
 OptionInfo describe(const Declaration& option) {
   static const Options defaults;
-  OptionInfo info{.name = option.name, .type = {}, .default_text = {}, .minimum = option.minimum, .maximum = option.maximum,
-                  .choices = {}, .secret = option.secret, .help = option.help};
+  OptionInfo info{.name = option.name,
+                  .type = {},
+                  .default_text = {},
+                  .minimum = option.minimum,
+                  .maximum = option.maximum,
+                  .choices = {},
+                  .secret = option.secret,
+                  .help = option.help};
   std::visit(overloaded{
                  [&](std::string Options::* m) {
                    info.type = "text";
@@ -197,13 +301,19 @@ class Setter {
     throw ConfigurationError(name, code, name + " " + what);
   }
   [[noreturn]] void refuse_kind(const std::string& expected) const {
-    refuse("wrong_type", "must be " + expected + ", not " + (value_.is_string() ? "text" : value_.is_object() ? "an object" : value_.is_array() ? "an array" : value_.is_boolean() ? "a boolean" : "a number"));
+    refuse("wrong_type", "must be " + expected + ", not " +
+                             (value_.is_string()    ? "text"
+                              : value_.is_object()  ? "an object"
+                              : value_.is_array()   ? "an array"
+                              : value_.is_boolean() ? "a boolean"
+                                                    : "a number"));
   }
   double bounded(double scale) const {
     if (!value_.is_number()) refuse_kind("a number");
     const double number = value_.get<double>();
     if (!(number >= option_.minimum * scale && number <= option_.maximum * scale)) {
-      refuse("out_of_bounds", "must be from " + number_text(option_.minimum * scale) + " to " + number_text(option_.maximum * scale));
+      refuse("out_of_bounds",
+             "must be from " + number_text(option_.minimum * scale) + " to " + number_text(option_.maximum * scale));
     }
     return number;
   }
@@ -219,7 +329,8 @@ class Setter {
     const auto found = std::find(choices.begin(), choices.end(), text);
     if (found == choices.end()) {
       std::string list;
-      for (std::string_view choice : choices) list += (list.empty() ? "" : choice == choices.back() ? " or " : ", ") + std::string(choice);
+      for (std::string_view choice : choices)
+        list += (list.empty() ? "" : choice == choices.back() ? " or " : ", ") + std::string(choice);
       refuse("invalid_value", "must be " + list + did_you_mean(text, choices));
     }
     return static_cast<std::size_t>(found - choices.begin());
@@ -269,7 +380,8 @@ void check_endpoint(const Options& options, const OptionStyle& style) {
     return text == nullptr ? std::string() : std::string(text);
   };
   const std::string scheme = part(CURLUPART_SCHEME);
-  if (scheme != "https" && scheme != "http") refuse("endpoint", "invalid_value", "must begin with https:// (or http:// for a test)", style);
+  if (scheme != "https" && scheme != "http")
+    refuse("endpoint", "invalid_value", "must begin with https:// (or http:// for a test)", style);
   if (!part(CURLUPART_USER).empty() || !part(CURLUPART_PASSWORD).empty()) {
     refuse("endpoint", "invalid_value", "must not hold a user or a password", style);
   }
@@ -299,7 +411,8 @@ const std::vector<OptionInfo>& option_list() {
 
 void set_option(Options& options, std::string_view name, const nlohmann::json& value, const OptionStyle& style) {
   const std::vector<Declaration>& list = declarations();
-  const auto option = std::find_if(list.begin(), list.end(), [&](const Declaration& o) { return styled(o.name, style) == name; });
+  const auto option =
+      std::find_if(list.begin(), list.end(), [&](const Declaration& o) { return styled(o.name, style) == name; });
   if (option == list.end()) {
     std::vector<std::string> names;
     for (const Declaration& o : list) names.push_back(styled(o.name, style));
@@ -321,7 +434,8 @@ Options Options::from_env() {
     try {
       set_option(options, option.name, from_text(option, text));
     } catch (const ConfigurationError& error) {
-      throw ConfigurationError(std::string(option.name), error.code(), "the environment variable " + variable + ": " + error.what());
+      throw ConfigurationError(std::string(option.name), error.code(),
+                               "the environment variable " + variable + ": " + error.what());
     }
   }
   return options;
@@ -334,24 +448,31 @@ void check_options(const Options& options, const OptionStyle& style) {
     if (text.empty()) {
       std::string variable = "INTILERY_";
       for (char c : option.name) variable += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-      refuse(option.name, "required", "is required; pass it, or set " + variable + " and use the client from the environment", style);
+      refuse(option.name, "required",
+             "is required; pass it, or set " + variable + " and use the client from the environment", style);
     }
     if (option.secret) {
       check_header_value(option.name, text, style);
       continue;
     }
-    const bool clean = std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '~'; });
-    if (!clean || text == "." || text == "..") refuse(option.name, "invalid_value", "may hold only letters, digits and - _ . ~", style);
+    const bool clean = std::all_of(text.begin(), text.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '~';
+    });
+    if (!clean || text == "." || text == "..")
+      refuse(option.name, "invalid_value", "may hold only letters, digits and - _ . ~", style);
   }
   check_endpoint(options, style);
-  const bool printable = std::all_of(options.user_agent.begin(), options.user_agent.end(), [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
+  const bool printable = std::all_of(options.user_agent.begin(), options.user_agent.end(),
+                                     [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
   if (!printable) refuse("user_agent", "invalid_value", "holds a line break or a character that is not ASCII", style);
-  if (!options.context.is_null() && !options.context.is_object()) refuse("context", "wrong_type", "must be an object", style);
+  if (!options.context.is_null() && !options.context.is_object())
+    refuse("context", "wrong_type", "must be an object", style);
   // The aggregate can be filled without set_option, so bounds are checked here for everyone.
   for (const Declaration& option : declarations()) {
     double value = option.minimum;
     if (const auto* number = std::get_if<double Options::*>(&option.member)) value = options.**number;
-    if (const auto* count = std::get_if<std::size_t Options::*>(&option.member)) value = static_cast<double>(options.**count);
+    if (const auto* count = std::get_if<std::size_t Options::*>(&option.member))
+      value = static_cast<double>(options.**count);
     if (const auto* count = std::get_if<std::optional<std::size_t> Options::*>(&option.member)) {
       value = static_cast<double>((options.**count).value_or(static_cast<std::size_t>(option.minimum)));
     }
@@ -361,11 +482,15 @@ void check_options(const Options& options, const OptionStyle& style) {
       value = static_cast<double>((options.**duration).count()) / static_cast<double>(style.duration_unit.count());
     }
     if (!(value >= option.minimum * scale && value <= option.maximum * scale) && option.maximum > 0) {
-      refuse(option.name, "out_of_bounds", "must be from " + number_text(option.minimum * scale) + " to " + number_text(option.maximum * scale), style);
+      refuse(option.name, "out_of_bounds",
+             "must be from " + number_text(option.minimum * scale) + " to " + number_text(option.maximum * scale),
+             style);
     }
   }
-  for (const auto& [name, size] : {std::pair{"max_event_bytes", options.max_event_bytes}, std::pair{"max_batch_bytes", options.max_batch_bytes}}) {
-    if (size.value_or(0) > options.max_request_bytes) refuse(name, "out_of_bounds", "is more than " + styled("max_request_bytes", style), style);
+  for (const auto& [name, size] :
+       {std::pair{"max_event_bytes", options.max_event_bytes}, std::pair{"max_batch_bytes", options.max_batch_bytes}}) {
+    if (size.value_or(0) > options.max_request_bytes)
+      refuse(name, "out_of_bounds", "is more than " + styled("max_request_bytes", style), style);
   }
 }
 

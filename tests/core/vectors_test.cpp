@@ -81,7 +81,8 @@ Delivery call(Client& client, const std::string& name, const ordered_json& args)
   if (args.contains("timestamp")) {
     const ordered_json& moment = args.at("timestamp");
     if (!moment.is_object() || moment.value("$", "") != "instant") throw NotForCpp{};
-    options.timestamp = std::chrono::system_clock::time_point(std::chrono::milliseconds(moment.at("ms").get<std::int64_t>()));
+    options.timestamp =
+        std::chrono::system_clock::time_point(std::chrono::milliseconds(moment.at("ms").get<std::int64_t>()));
   }
   const std::string user = text("userId");
   if (name == "identify") return client.identify(user, value("traits"), options);
@@ -92,12 +93,14 @@ Delivery call(Client& client, const std::string& name, const ordered_json& args)
   if (name == "send_sms") return client.send_sms(user, text("assetId"), value("data"), options);
   if (name == "send_print") return client.send_print(user, text("assetId"), value("data"), options);
   if (name == "send_push") return client.send_push(user, text("assetId"), value("data"), options);
-  if (name == "start_journey") return client.start_journey(user, text("journeyId"), text("stepId"), value("data"), options);
+  if (name == "start_journey")
+    return client.start_journey(user, text("journeyId"), text("stepId"), value("data"), options);
   throw std::invalid_argument("no call: " + name);
 }
 
 std::string replaced(std::string text, const std::string& what, const std::string& by) {
-  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) text.replace(at, what.size(), by);
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size())
+    text.replace(at, what.size(), by);
   return text;
 }
 
@@ -116,8 +119,14 @@ class Vectors : public ::testing::TestWithParam<std::string> {
   Client& client_with(const ordered_json& options) {
     std::unique_ptr<Client>& client = clients_[options.dump()];
     if (!client) {
-      Options all{.client_id = "hea", .account_id = "hea", .brand_id = "HEA", .auth_token = "sandbox-token",
-                  .endpoint = sandbox_.url(), .delivery = DeliveryMode::event, .rate_limit = 1e6, .burst = 1e6};
+      Options all{.client_id = "hea",
+                  .account_id = "hea",
+                  .brand_id = "HEA",
+                  .auth_token = "sandbox-token",
+                  .endpoint = sandbox_.url(),
+                  .delivery = DeliveryMode::event,
+                  .rate_limit = 1e6,
+                  .burst = 1e6};
       for (const auto& [name, value] : options.items()) set_option(all, name, value_of(value));
       client = std::make_unique<Client>(std::move(all));
     }
@@ -132,8 +141,8 @@ class Vectors : public ::testing::TestWithParam<std::string> {
     const std::size_t sent_at = body.rfind(marker);
     ASSERT_NE(sent_at, std::string::npos) << body;
     // A caller's own sentAt stays where it is.
-    const std::string actual = vector.at("wire").get<std::string>().find(marker) == std::string::npos
-                                   ? body.substr(0, sent_at) + "}" : body;
+    const std::string actual =
+        vector.at("wire").get<std::string>().find(marker) == std::string::npos ? body.substr(0, sent_at) + "}" : body;
     const std::string expected =
         replaced(replaced(vector.at("wire"), "{library}", "intilery-cpp"), "{version}", INTILERY_VERSION);
     const bool same = actual == expected || same_but_for_order(actual, expected);
@@ -151,11 +160,13 @@ TEST_P(Vectors, HoldInCpp) {
   for (const ordered_json& vector : vectors) {
     const std::string name = vector.at("name");
     SCOPED_TRACE(name);
-    if (vector.contains("languages") && std::count(vector["languages"].begin(), vector["languages"].end(), "cpp") == 0) continue;
+    if (vector.contains("languages") && std::count(vector["languages"].begin(), vector["languages"].end(), "cpp") == 0)
+      continue;
     try {
       Delivery delivery;
       try {
-        delivery = call(client_with(vector.value("options", ordered_json::object())), vector.at("call"), vector.at("args"));
+        delivery =
+            call(client_with(vector.value("options", ordered_json::object())), vector.at("call"), vector.at("args"));
       } catch (const ValidationError& error) {
         ++run;
         EXPECT_TRUE(vector.contains("error")) << error.what();

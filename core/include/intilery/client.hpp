@@ -29,7 +29,7 @@ struct EventOptions {
   /// When it happened; default: now.
   std::optional<std::chrono::system_clock::time_point> timestamp = {};
   std::string anonymous_id = {};
-  std::string message_id = {};  ///< Default: a new UUIDv7 (RFC 9562).
+  std::string message_id = {};                           ///< Default: a new UUIDv7 (RFC 9562).
   std::function<void(const Receipt&)> on_delivery = {};  ///< As `Delivery::on_done`.
 };
 

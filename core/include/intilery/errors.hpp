@@ -35,9 +35,9 @@ struct ErrorInfo {
   /// ValidationError: the culprit, such as `properties.products[3].price`. ConfigurationError: the option.
   std::string path = {};
   Arrived arrived = Arrived::no;
-  int status = 0;           ///< Last HTTP status; 0: no answer.
-  std::string body = {};    ///< The server's last answer, cut to 2 kB.
-  int attempts = 0;         ///< Requests that carried the event.
+  int status = 0;         ///< Last HTTP status; 0: no answer.
+  std::string body = {};  ///< The server's last answer, cut to 2 kB.
+  int attempts = 0;       ///< Requests that carried the event.
   std::string message_id = {};
 };
 
@@ -56,7 +56,10 @@ class IntileryError : public std::runtime_error {
 class ConfigurationError : public IntileryError {
  public:
   ConfigurationError(std::string option, std::string code, std::string message)
-      : IntileryError({.kind = ErrorKind::configuration, .code = std::move(code), .message = std::move(message), .path = std::move(option)}) {}
+      : IntileryError({.kind = ErrorKind::configuration,
+                       .code = std::move(code),
+                       .message = std::move(message),
+                       .path = std::move(option)}) {}
   explicit ConfigurationError(ErrorInfo info) : IntileryError(std::move(info)) {}
   const std::string& option() const noexcept { return info().path; }
 };
@@ -65,7 +68,10 @@ class ConfigurationError : public IntileryError {
 class ValidationError : public IntileryError {
  public:
   ValidationError(std::string code, std::string path, std::string message)
-      : IntileryError({.kind = ErrorKind::validation, .code = std::move(code), .message = std::move(message), .path = std::move(path)}) {}
+      : IntileryError({.kind = ErrorKind::validation,
+                       .code = std::move(code),
+                       .message = std::move(message),
+                       .path = std::move(path)}) {}
   explicit ValidationError(ErrorInfo info) : IntileryError(std::move(info)) {}
   const std::string& path() const noexcept { return info().path; }
 };

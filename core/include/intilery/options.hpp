@@ -51,13 +51,13 @@ struct Options {
 
   // Requests, and their pace.
   DeliveryMode delivery = DeliveryMode::automatic;
-  double rate_limit = 100;                         ///< The account's requests a second.
-  double burst = 500;                              ///< The account's burst: the capacity of its token bucket.
-  std::size_t max_request_bytes = 6'000'000;       ///< The guide's 6 MB in its smaller reading; some accounts have 1 MB.
+  double rate_limit = 100;                    ///< The account's requests a second.
+  double burst = 500;                         ///< The account's burst: the capacity of its token bucket.
+  std::size_t max_request_bytes = 6'000'000;  ///< The guide's 6 MB in its smaller reading; some accounts have 1 MB.
   std::optional<std::size_t> max_event_bytes = {};  ///< One event; default `max_request_bytes`.
   std::optional<std::size_t> max_batch_bytes = {};  ///< One batch; default `max_request_bytes`.
-  std::size_t flush_at = 500;                      ///< A batch may leave when so many events wait …
-  std::chrono::milliseconds flush_interval{100};   ///< … or when the oldest has waited so long.
+  std::size_t flush_at = 500;                       ///< A batch may leave when so many events wait …
+  std::chrono::milliseconds flush_interval{100};    ///< … or when the oldest has waited so long.
 
   // What waits.
   std::size_t max_queue_bytes = 64'000'000;  ///< Events that are not yet acknowledged.
@@ -66,9 +66,9 @@ struct Options {
   OnInvalid on_invalid = OnInvalid::raise;
 
   // Trouble.
-  std::optional<std::size_t> max_retries = {};       ///< Default: no limit but `delivery_timeout`.
-  std::chrono::milliseconds retry_initial{500};      ///< First backoff, with full jitter.
-  std::chrono::milliseconds retry_max{30'000};       ///< Longest backoff, and the longest `Retry-After` obeyed.
+  std::optional<std::size_t> max_retries = {};          ///< Default: no limit but `delivery_timeout`.
+  std::chrono::milliseconds retry_initial{500};         ///< First backoff, with full jitter.
+  std::chrono::milliseconds retry_max{30'000};          ///< Longest backoff, and the longest `Retry-After` obeyed.
   std::chrono::milliseconds delivery_timeout{300'000};  ///< How long an event may fail, or find no server.
 
   // Connections.
@@ -109,8 +109,8 @@ const std::vector<OptionInfo>& option_list();
 
 /// How a language writes options.
 struct OptionStyle {
-  bool camel_case = false;                                   ///< `flushAt` for `flush_at`.
-  std::chrono::milliseconds duration_unit{1000};             ///< What a duration of 1 means.
+  bool camel_case = false;                        ///< `flushAt` for `flush_at`.
+  std::chrono::milliseconds duration_unit{1000};  ///< What a duration of 1 means.
 };
 
 /// Sets one option by name.

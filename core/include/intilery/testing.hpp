@@ -22,15 +22,15 @@ enum class Profile {
 
 /// How a sandbox is set up. Every field has a default that suits a test.
 struct SandboxOptions {
-  std::string host = "127.0.0.1";     ///< Address to bind.
-  int port = 0;                       ///< 0: any free port; `Sandbox::url()` tells which.
+  std::string host = "127.0.0.1";       ///< Address to bind.
+  int port = 0;                         ///< 0: any free port; `Sandbox::url()` tells which.
   std::string token = "sandbox-token";  ///< The only `auth-token` that has rights.
   std::string client_id = "hea";
   std::string account_id = "hea";
   /// Brands the token has rights on.
   std::vector<std::string> brand_ids = {"HEA"};
-  double rate_limit = 100;            ///< Requests a second; 0: no limit.
-  double burst = 500;                 ///< Capacity of the token bucket, which starts full.
+  double rate_limit = 100;  ///< Requests a second; 0: no limit.
+  double burst = 500;       ///< Capacity of the token bucket, which starts full.
   Profile profile = Profile::vendor;
   std::size_t max_request_bytes = 0;  ///< 0: what the profile says.
   std::size_t max_stored_bytes = 0;   ///< Bound on remembered raw requests; the oldest go first. 0: no bound.
@@ -42,12 +42,12 @@ struct SandboxOptions {
 struct ReceivedRequest {
   std::int64_t received_ms = 0;  ///< Milliseconds since the Unix epoch.
   std::string method;
-  std::string path;   ///< With the query.
-  std::string action; ///< Last segment of the path.
+  std::string path;                                          ///< With the query.
+  std::string action;                                        ///< Last segment of the path.
   std::vector<std::pair<std::string, std::string>> headers;  ///< Names in lower case; `auth-token` is redacted.
   std::string body;
-  int status = 0;     ///< Answered status; 0: closed without an answer.
-  std::string answer; ///< Answered body.
+  int status = 0;          ///< Answered status; 0: closed without an answer.
+  std::string answer;      ///< Answered body.
   std::size_t events = 0;  ///< How many events of it were stored.
 };
 

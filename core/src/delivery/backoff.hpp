@@ -15,7 +15,8 @@ class Backoff {
  public:
   using Duration = std::chrono::milliseconds;
 
-  Backoff(Duration initial, Duration longest, std::uint64_t seed) : initial_(initial), longest_(longest), random_(seed) {}
+  Backoff(Duration initial, Duration longest, std::uint64_t seed)
+      : initial_(initial), longest_(longest), random_(seed) {}
 
   /// \param failures how often it failed so far, at least 1.
   Duration next(int failures) {

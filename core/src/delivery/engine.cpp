@@ -66,7 +66,8 @@ bool Engine::send_next(TimePoint now) {
     send(std::move(retries_.extract(retries_.begin()).mapped()), now);
     return true;
   }
-  const auto due_read = std::find_if(reads_.begin(), reads_.end(), [&](const Read& read) { return read.not_before <= now; });
+  const auto due_read =
+      std::find_if(reads_.begin(), reads_.end(), [&](const Read& read) { return read.not_before <= now; });
   if (due_read != reads_.end()) {
     Read read = std::move(*due_read);
     reads_.erase(due_read);
@@ -84,11 +85,13 @@ std::optional<Route> Engine::due(TimePoint now) {
   const std::size_t waiting = lanes_.ready();
   if (waiting == 0) return std::nullopt;
   const bool automatic = options_.delivery == DeliveryMode::automatic;
-  if (options_.delivery == DeliveryMode::event || batch_known_missing_ || (automatic && waiting == 1)) return Route::event;
+  if (options_.delivery == DeliveryMode::event || batch_known_missing_ || (automatic && waiting == 1))
+    return Route::event;
   const bool aged = now - *lanes_.oldest_ready() >= options_.flush_interval;
   if (waiting >= options_.flush_at || aged || queue_.flushing()) {
     // Automatic and everything could go alone: the event ids are worth it, unless it has waited too long already.
-    if (automatic && !aged && waiting < options_.flush_at && static_cast<double>(waiting) <= bucket_.available(now)) return Route::event;
+    if (automatic && !aged && waiting < options_.flush_at && static_cast<double>(waiting) <= bucket_.available(now))
+      return Route::event;
     return Route::batch;
   }
   if (!automatic) return std::nullopt;
@@ -110,7 +113,8 @@ std::unique_ptr<Shipment> Engine::take(Route route, bool alone) {
 }
 
 std::string Engine::path(Route route, const queue::Event& event) const {
-  return base_path_ + (route == Route::batch ? "batch" : std::string(event::name_of(static_cast<event::Action>(event.action))));
+  return base_path_ +
+         (route == Route::batch ? "batch" : std::string(event::name_of(static_cast<event::Action>(event.action))));
 }
 
 void Engine::send(std::unique_ptr<Shipment> shipment, TimePoint now) {
@@ -176,7 +180,8 @@ Engine::Nap Engine::nap(TimePoint now) {
   if (lanes_.ready() > 0) {
     const bool waits_for_more = options_.delivery == DeliveryMode::batch && !due(now);
     not_after(waits_for_more ? std::max(gate, *lanes_.oldest_ready() + options_.flush_interval) : gate);
-    if (waits_for_more) nap.wake_at = std::max<std::size_t>(1, options_.flush_at - std::min(options_.flush_at, lanes_.ready()));
+    if (waits_for_more)
+      nap.wake_at = std::max<std::size_t>(1, options_.flush_at - std::min(options_.flush_at, lanes_.ready()));
   }
   if (gated) nap.wake_at = never;
   return nap;
@@ -204,13 +209,20 @@ void Engine::handle(transport::Response response, TimePoint now) {
   shipment->last_body = response.body.substr(0, kept_body);
   shipment->may_have_arrived |= shipment->last.may_have_arrived;
   switch (shipment->last.kind) {
-    case Verdict::Kind::accepted: return accepted(std::move(shipment), now);
-    case Verdict::Kind::refused: return refused(std::move(shipment), now);
-    case Verdict::Kind::too_large: return too_large(std::move(shipment), now);
-    case Verdict::Kind::no_batch: return no_batch(std::move(shipment), now);
-    case Verdict::Kind::unauthorised: return unauthorised(std::move(shipment), now);
-    case Verdict::Kind::throttled: return throttled(std::move(shipment), now);
-    case Verdict::Kind::unavailable: return unavailable(std::move(shipment), now);
+    case Verdict::Kind::accepted:
+      return accepted(std::move(shipment), now);
+    case Verdict::Kind::refused:
+      return refused(std::move(shipment), now);
+    case Verdict::Kind::too_large:
+      return too_large(std::move(shipment), now);
+    case Verdict::Kind::no_batch:
+      return no_batch(std::move(shipment), now);
+    case Verdict::Kind::unauthorised:
+      return unauthorised(std::move(shipment), now);
+    case Verdict::Kind::throttled:
+      return throttled(std::move(shipment), now);
+    case Verdict::Kind::unavailable:
+      return unavailable(std::move(shipment), now);
   }
 }
 
@@ -272,7 +284,8 @@ void Engine::no_batch(std::unique_ptr<Shipment> shipment, TimePoint now) {
     return;
   }
   if (!std::exchange(batch_known_missing_, true)) {
-    surroundings_.log(LogLevel::warning, "the server has no batch; every event goes in a request of its own from now on");
+    surroundings_.log(LogLevel::warning,
+                      "the server has no batch; every event goes in a request of its own from now on");
   }
   // A batch that was split has later events of the same user behind it; they all go back, in order.
   queue::EventList events;
@@ -285,8 +298,9 @@ void Engine::no_batch(std::unique_ptr<Shipment> shipment, TimePoint now) {
 void Engine::unauthorised(std::unique_ptr<Shipment> shipment, TimePoint now) {
   trouble_ = shipment->last;
   if (circuit_.failed(Circuit::Reason::unauthorised, shipment->probe, now, milliseconds(0))) {
-    surroundings_.log(LogLevel::error, shipment->last.message + ". Delivery pauses; nothing is lost. It goes on when the token is replaced "
-                                       "or gets its rights");
+    surroundings_.log(LogLevel::error, shipment->last.message +
+                                           ". Delivery pauses; nothing is lost. It goes on when the token is replaced "
+                                           "or gets its rights");
   }
   if (!shipment->failing_since) shipment->failing_since = now;
   retry_at(std::move(shipment), now);
@@ -316,7 +330,8 @@ void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
   if (!shipment->failing_since) shipment->failing_since = now;
   ++shipment->failures;
   if (options_.max_retries && static_cast<std::size_t>(shipment->failures) > *options_.max_retries) {
-    std::string message = "gave up after " + std::to_string(shipment->attempts) + " attempts: " + shipment->last.message;
+    std::string message =
+        "gave up after " + std::to_string(shipment->attempts) + " attempts: " + shipment->last.message;
     fail(std::move(shipment), "retries_exhausted", std::move(message), now);
     return;
   }
@@ -333,7 +348,8 @@ void Engine::retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment) {
 // Fates.
 
 void Engine::expire(TimePoint now) {
-  next_expiry_ = now + std::clamp<std::chrono::steady_clock::duration>(options_.delivery_timeout / 10, milliseconds(10), milliseconds(1'000));
+  next_expiry_ = now + std::clamp<std::chrono::steady_clock::duration>(options_.delivery_timeout / 10, milliseconds(10),
+                                                                       milliseconds(1'000));
   for (auto entry = retries_.begin(); entry != retries_.end();) {
     const std::optional<TimePoint> since = entry->second->failing_since;
     const auto next = std::next(entry);
@@ -347,7 +363,8 @@ void Engine::expire(TimePoint now) {
   if (!circuit_.open() || now - circuit_.since() < options_.delivery_timeout) return;
   const queue::EventList older = lanes_.take_older(now - options_.delivery_timeout);
   if (older.empty()) return;
-  fail(older, given_up("expired", "gave up after " + seconds_text(options_.delivery_timeout) + ": " + trouble_.message), Route::event, now);
+  fail(older, given_up("expired", "gave up after " + seconds_text(options_.delivery_timeout) + ": " + trouble_.message),
+       Route::event, now);
 }
 
 ErrorInfo Engine::given_up(std::string code, std::string message) const {
@@ -394,7 +411,10 @@ void Engine::drop_oldest(std::size_t footprint, TimePoint now) {
   std::size_t excess = queue_.excess(footprint);
   if (excess == 0) return;
   excess += options_.max_queue_bytes / 10;
-  fail(lanes_.take_oldest(excess), {.kind = ErrorKind::queue_full, .code = "dropped", .message = "dropped to make room for newer events (on_full=drop_oldest)"},
+  fail(lanes_.take_oldest(excess),
+       {.kind = ErrorKind::queue_full,
+        .code = "dropped",
+        .message = "dropped to make room for newer events (on_full=drop_oldest)"},
        Route::event, now);
 }
 
@@ -424,7 +444,9 @@ void Engine::abort(TimePoint now) {
   left += waiting.size();
   fail(waiting, given_up("closed", message), Route::event, now);
   for (Read& read : std::exchange(reads_, {})) {
-    read.done({.status = 0, .body = {}, .error = ErrorInfo{.kind = ErrorKind::closed, .code = "closed", .message = "the client was closed"}});
+    read.done({.status = 0,
+               .body = {},
+               .error = ErrorInfo{.kind = ErrorKind::closed, .code = "closed", .message = "the client was closed"}});
   }
   if (left > 0) {
     surroundings_.log(LogLevel::error, count_text(left) + " not delivered when the client was closed" +
@@ -442,8 +464,12 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
     read.done({.status = response.status, .body = response.body, .error = std::move(error)});
   };
   const auto error = [&](ErrorKind kind, std::string code, std::string message) {
-    return ErrorInfo{.kind = kind, .code = std::move(code), .message = std::move(message), .status = response.status,
-                     .body = response.body.substr(0, kept_body), .attempts = read.attempts};
+    return ErrorInfo{.kind = kind,
+                     .code = std::move(code),
+                     .message = std::move(message),
+                     .status = response.status,
+                     .body = response.body.substr(0, kept_body),
+                     .attempts = read.attempts};
   };
   const bool whole = response.status == 200 && !response.body_cut;
   if (whole || response.status == 404) {
@@ -453,10 +479,12 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
   }
   const Verdict verdict = judge(response, Route::event, surroundings_.unix_now_ms());
   circuit_.probe_ended();
-  if (verdict.kind == Verdict::Kind::unauthorised) return finish(error(ErrorKind::auth, verdict.code, "reading back: " + verdict.message));
+  if (verdict.kind == Verdict::Kind::unauthorised)
+    return finish(error(ErrorKind::auth, verdict.code, "reading back: " + verdict.message));
   if (verdict.kind == Verdict::Kind::throttled) pause_for_rate(verdict.retry_after, now);
   const bool final = verdict.kind != Verdict::Kind::throttled && verdict.kind != Verdict::Kind::unavailable;
-  if (final || now >= read.deadline) return finish(error(ErrorKind::delivery, verdict.code, "reading back: " + verdict.message));
+  if (final || now >= read.deadline)
+    return finish(error(ErrorKind::delivery, verdict.code, "reading back: " + verdict.message));
   read.not_before = now + backoff_.next(read.attempts);
   reads_.push_back(std::move(read));
 }

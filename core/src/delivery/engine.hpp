@@ -123,10 +123,10 @@ class Engine {
   TokenBucket bucket_;
   Backoff backoff_;
   Circuit circuit_;
-  Verdict trouble_;                 ///< Why the circuit is open.
-  TimePoint rate_pause_{};          ///< Nothing leaves before.
+  Verdict trouble_;         ///< Why the circuit is open.
+  TimePoint rate_pause_{};  ///< Nothing leaves before.
   bool batch_known_missing_ = false;
-  std::size_t batch_bytes_;         ///< Largest batch; shrinks when the server finds one too large.
+  std::size_t batch_bytes_;  ///< Largest batch; shrinks when the server finds one too large.
   std::multimap<TimePoint, std::unique_ptr<Shipment>> retries_;  ///< By `not_before`.
   std::deque<Read> reads_;
   std::unordered_map<std::uint64_t, UnderWay> under_way_;

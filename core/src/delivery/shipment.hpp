@@ -18,18 +18,18 @@ using queue::TimePoint;
 struct Shipment {
   queue::EventList events;
   Route route = Route::event;
-  int attempts = 0;                      ///< Requests so far.
-  int failures = 0;                      ///< Of those, the ones that count for backoff and `max_retries`.
-  bool may_have_arrived = false;         ///< Some attempt was never answered.
-  bool probe = false;                    ///< Sent to see whether the server is back.
+  int attempts = 0;               ///< Requests so far.
+  int failures = 0;               ///< Of those, the ones that count for backoff and `max_retries`.
+  bool may_have_arrived = false;  ///< Some attempt was never answered.
+  bool probe = false;             ///< Sent to see whether the server is back.
   std::optional<TimePoint> failing_since;
-  TimePoint not_before{};                ///< Of the next attempt.
-  Verdict last;                          ///< What the last attempt came to.
+  TimePoint not_before{};  ///< Of the next attempt.
+  Verdict last;            ///< What the last attempt came to.
   int last_status = 0;
   std::string last_body;
-  std::string closing;                   ///< What goes behind each event; see `event::closing`.
-  std::string separator;                 ///< The same with a comma, between the events of a batch.
-  std::unique_ptr<Shipment> next;        ///< Goes once this one is settled: the same user's later events.
+  std::string closing;             ///< What goes behind each event; see `event::closing`.
+  std::string separator;           ///< The same with a comma, between the events of a batch.
+  std::unique_ptr<Shipment> next;  ///< Goes once this one is settled: the same user's later events.
 
   /// Bytes of the request's body.
   std::size_t body_size() const;

@@ -30,20 +30,30 @@ Verdict judge_success(const transport::Response& response, const nlohmann::json&
         if (id != answer.end() && id->is_string()) verdict.event_id = id->get<std::string>();
         return verdict;
       }
-      return {.kind = Kind::refused, .code = "rejected", .message = "the server refused it: " + server_message(answer), .event_id = {}, .retry_after = {}};
+      return {.kind = Kind::refused,
+              .code = "rejected",
+              .message = "the server refused it: " + server_message(answer),
+              .event_id = {},
+              .retry_after = {}};
     }
   }
   // Something on the way answered in the service's place, or the answer was damaged: nobody knows.
-  return {.kind = Kind::unavailable, .code = "invalid_answer",
+  return {.kind = Kind::unavailable,
+          .code = "invalid_answer",
           .message = "the server answered " + status_text(response.status) + " without the API's {\"success\": true}",
-          .event_id = {}, .retry_after = {}, .may_have_arrived = true};
+          .event_id = {},
+          .retry_after = {},
+          .may_have_arrived = true};
 }
 
 }  // namespace
 
 Verdict judge(const transport::Response& response, Route route, std::int64_t unix_now_ms) {
   const auto verdict = [&](Kind kind, std::string code, std::string message, bool may_have_arrived = false) {
-    return Verdict{.kind = kind, .code = std::move(code), .message = std::move(message), .event_id = {},
+    return Verdict{.kind = kind,
+                   .code = std::move(code),
+                   .message = std::move(message),
+                   .event_id = {},
                    .retry_after = parse_retry_after(response.retry_after, unix_now_ms),
                    .may_have_arrived = may_have_arrived};
   };
@@ -60,30 +70,40 @@ Verdict judge(const transport::Response& response, Route route, std::int64_t uni
   const int status = response.status;
   if (status >= 200 && status < 300) return judge_success(response, answer);
   if (status >= 300 && status < 400) {
-    return verdict(Kind::refused, "redirected",
-                   "the server answered with a redirect, which is never followed (" + status_text(status) + "); check endpoint");
+    return verdict(
+        Kind::refused, "redirected",
+        "the server answered with a redirect, which is never followed (" + status_text(status) + "); check endpoint");
   }
   switch (status) {
-    case 400: return verdict(Kind::refused, "rejected", "the server refused it (" + with_words + ")");
+    case 400:
+      return verdict(Kind::refused, "rejected", "the server refused it (" + with_words + ")");
     case 401:
     case 403:
-      return verdict(Kind::unauthorised, "unauthorised",
-                     "the token has no rights here (" + with_words + "); check auth_token, client_id, account_id and brand_id");
+      return verdict(
+          Kind::unauthorised, "unauthorised",
+          "the token has no rights here (" + with_words + "); check auth_token, client_id, account_id and brand_id");
     case 404:
     case 405:
     case 501:
-      if (route == Route::batch) return verdict(Kind::no_batch, "not_found", "the server has no batch (" + with_words + ")");
+      if (route == Route::batch)
+        return verdict(Kind::no_batch, "not_found", "the server has no batch (" + with_words + ")");
       if (status == 501) break;
       return verdict(Kind::refused, "not_found",
-                     "the server does not know this address (" + with_words + "); check endpoint, client_id, account_id and brand_id");
-    case 413: return verdict(Kind::too_large, "too_large", "the server finds it too large (" + with_words + ")");
+                     "the server does not know this address (" + with_words +
+                         "); check endpoint, client_id, account_id and brand_id");
+    case 413:
+      return verdict(Kind::too_large, "too_large", "the server finds it too large (" + with_words + ")");
     case 408:
-    case 425: return verdict(Kind::unavailable, "unavailable", "the server could not take it (" + with_words + ")");
-    case 429: return verdict(Kind::throttled, "throttled", "the account's rate is used up (" + with_words + ")");
-    default: break;
+    case 425:
+      return verdict(Kind::unavailable, "unavailable", "the server could not take it (" + with_words + ")");
+    case 429:
+      return verdict(Kind::throttled, "throttled", "the account's rate is used up (" + with_words + ")");
+    default:
+      break;
   }
   if (status >= 500) {
-    return verdict(Kind::unavailable, "unavailable", "the server is in trouble (" + with_words + ")", status == 502 || status == 504);
+    return verdict(Kind::unavailable, "unavailable", "the server is in trouble (" + with_words + ")",
+                   status == 502 || status == 504);
   }
   return verdict(Kind::refused, "rejected", "the server refused it (" + with_words + ")");
 }

@@ -10,7 +10,8 @@ namespace {
 
 bool is_plain(std::string_view key) {
   return !key.empty() && std::all_of(key.begin(), key.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||
+           c == '-';
   });
 }
 
@@ -43,7 +44,8 @@ void refuse_unsupported(std::string_view kind) {
 }
 
 void refuse_key(std::string_view kind) {
-  throw BadValue{"invalid_key", "has a key that is a " + std::string(kind) + "; the keys of an object must be text", ""};
+  throw BadValue{"invalid_key", "has a key that is a " + std::string(kind) + "; the keys of an object must be text",
+                 ""};
 }
 
 void refuse_text() {
@@ -52,9 +54,7 @@ void refuse_text() {
 
 void refuse_cycle() { throw BadValue{"cycle", "contains itself", ""}; }
 
-void refuse_depth() {
-  throw BadValue{"too_deep", "is nested deeper than 64 levels", ""};
-}
+void refuse_depth() { throw BadValue{"too_deep", "is nested deeper than 64 levels", ""}; }
 
 void refuse_date() { throw BadValue{"invalid_date", "is an invalid date", ""}; }
 

@@ -26,8 +26,12 @@ const JsonMember* find(const std::vector<JsonMember>& members, std::string_view 
 }
 
 std::string_view kind_of(const nlohmann::json& value) {
-  return event::kind_of(value.is_number() ? "0" : value.is_null() ? "null" : value.is_boolean() ? "true"
-                        : value.is_string() ? "\"" : value.is_array() ? "[" : "{");
+  return event::kind_of(value.is_number()    ? "0"
+                        : value.is_null()    ? "null"
+                        : value.is_boolean() ? "true"
+                        : value.is_string()  ? "\""
+                        : value.is_array()   ? "["
+                                             : "{");
 }
 
 /// Runs `check` on the member `key` of `object`, which must be there; puts the key before the path of what it throws.
@@ -72,7 +76,8 @@ Action action_named(std::string_view name) {
 Draft::Command command_named(std::string_view event) {
   constexpr std::array<std::string_view, 4> asset_commands{"send_email", "send_sms", "send_print", "send_push"};
   constexpr std::string_view journey_command = "start_journey";
-  if (event.size() < 8 || event.size() > journey_command.size() || (event[0] | 0x20) != 's') return Draft::Command::none;
+  if (event.size() < 8 || event.size() > journey_command.size() || (event[0] | 0x20) != 's')
+    return Draft::Command::none;
   std::array<char, journey_command.size()> folded;
   std::transform(event.begin(), event.end(), folded.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -82,16 +87,19 @@ Draft::Command command_named(std::string_view event) {
 }
 
 std::span<const std::string_view> fields_of(Action action) {
-  static constexpr std::array<std::string_view, 8> identify{"action",  "userId",    "anonymousId", "event", "traits",
-                                                            "context", "timestamp", "messageId"};
-  static constexpr std::array<std::string_view, 8> track{"action",  "userId",    "anonymousId", "event", "properties",
-                                                         "context", "timestamp", "messageId"};
+  static constexpr std::array<std::string_view, 8> identify{"action", "userId",  "anonymousId", "event",
+                                                            "traits", "context", "timestamp",   "messageId"};
+  static constexpr std::array<std::string_view, 8> track{"action",     "userId",  "anonymousId", "event",
+                                                         "properties", "context", "timestamp",   "messageId"};
   static constexpr std::array<std::string_view, 9> screen{"action",     "userId",  "anonymousId", "event",    "name",
                                                           "properties", "context", "timestamp",   "messageId"};
   switch (action) {
-    case Action::identify: return identify;
-    case Action::screen: return screen;
-    default: return track;
+    case Action::identify:
+      return identify;
+    case Action::screen:
+      return screen;
+    default:
+      return track;
   }
 }
 

@@ -27,20 +27,20 @@ struct Draft {
   Action action = Action::track;
   std::string_view user_id = {};
   std::string_view anonymous_id = {};
-  std::string_view event = {};       ///< track: its name. Commands: `send_email`, `start_journey` …
-  std::string_view name = {};        ///< screen.
-  ValueSource body = {};             ///< identify: traits; else properties.
+  std::string_view event = {};  ///< track: its name. Commands: `send_email`, `start_journey` …
+  std::string_view name = {};   ///< screen.
+  ValueSource body = {};        ///< identify: traits; else properties.
   ValueSource context = {};
-  std::string_view message_id = {};  ///< Not given: a new UUIDv7.
+  std::string_view message_id = {};               ///< Not given: a new UUIDv7.
   std::optional<std::int64_t> timestamp_ms = {};  ///< Since the Unix epoch.
-  std::string_view timestamp = {};   ///< Or as ISO-8601 text with a zone.
-  std::string_view sent_at = {};     ///< As ISO-8601 text; not given: added when the event leaves.
+  std::string_view timestamp = {};                ///< Or as ISO-8601 text with a zone.
+  std::string_view sent_at = {};                  ///< As ISO-8601 text; not given: added when the event leaves.
 
   // Commands only.
   std::string_view asset_id = {};
   std::string_view journey_id = {};
   std::string_view step_id = {};
-  ValueSource data = {};             ///< An object whose members become the event's own.
+  ValueSource data = {};  ///< An object whose members become the event's own.
   enum class Command : std::uint8_t { none, asset, journey } command = Command::none;
 };
 

@@ -263,9 +263,9 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
 
   const std::size_t sent_size = out.size() + closing_size;
   if (sent_size > max_event_bytes_) {
-    throw BadValue{"too_large",
-                   "has " + std::to_string(sent_size) + " bytes; max_event_bytes is " + std::to_string(max_event_bytes_),
-                   ""};
+    throw BadValue{
+        "too_large",
+        "has " + std::to_string(sent_size) + " bytes; max_event_bytes is " + std::to_string(max_event_bytes_), ""};
   }
   queue::EventPtr event = queue::Event::make(out.view());
   event->id_size = static_cast<std::uint32_t>(out.size() - before_id - 2);
@@ -273,8 +273,8 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
   event->has_sent_at = draft.sent_at.data() != nullptr;
   event->action = static_cast<std::uint8_t>(draft.action);
   // Inside a batch, an event's name says its action: a track event of that name would change its meaning.
-  const bool ambiguous = draft.action == Action::track &&
-                         (draft.event == "identify" || draft.event == "page" || draft.event == "screen");
+  const bool ambiguous =
+      draft.action == Action::track && (draft.event == "identify" || draft.event == "page" || draft.event == "screen");
   event->alone = ambiguous || sent_size > max_batch_item_bytes;
   return event;
 }

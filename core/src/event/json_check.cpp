@@ -17,11 +17,15 @@ namespace ondemand = simdjson::ondemand;
 
 void require(simdjson::error_code error) {
   switch (error) {
-    case simdjson::SUCCESS: return;
+    case simdjson::SUCCESS:
+      return;
     case simdjson::UTF8_ERROR:
-    case simdjson::STRING_ERROR: refuse_text();
-    case simdjson::DEPTH_ERROR: refuse_depth();
-    default: refuse_json(simdjson::error_message(error));
+    case simdjson::STRING_ERROR:
+      refuse_text();
+    case simdjson::DEPTH_ERROR:
+      refuse_depth();
+    default:
+      refuse_json(simdjson::error_message(error));
   }
 }
 
@@ -54,7 +58,8 @@ bool is_number(std::string_view text) {
 /// Walks a text once. simdjson's on-demand reader checks what it is asked for, so everything is asked for.
 class Walk {
  public:
-  Walk(std::string_view text, int levels) : text_(text), levels_(levels), padded_(text.size() + simdjson::SIMDJSON_PADDING, ' ') {
+  Walk(std::string_view text, int levels)
+      : text_(text), levels_(levels), padded_(text.size() + simdjson::SIMDJSON_PADDING, ' ') {
     std::memcpy(padded_.data(), text.data(), text.size());
   }
 
@@ -180,7 +185,9 @@ std::string_view trim(std::string_view json) {
   return json.substr(from, json.find_last_not_of(space) - from + 1);
 }
 
-void check_json(std::string_view text, std::vector<JsonMember>* members, int levels) { Walk(text, levels).run(members); }
+void check_json(std::string_view text, std::vector<JsonMember>* members, int levels) {
+  Walk(text, levels).run(members);
+}
 
 std::vector<JsonMember> members_of(std::string_view object) {
   std::vector<JsonMember> members;
@@ -196,19 +203,27 @@ void write_checked_json(JsonWriter& out, std::string_view text) {
 
 std::string_view kind_of(std::string_view json) {
   switch (json.empty() ? '\0' : json.front()) {
-    case '{': return "an object";
-    case '[': return "an array";
-    case '"': return "text";
+    case '{':
+      return "an object";
+    case '[':
+      return "an array";
+    case '"':
+      return "text";
     case 't':
-    case 'f': return "a boolean";
-    case 'n': return "null";
-    case '\0': return "nothing";
-    default: return "a number";
+    case 'f':
+      return "a boolean";
+    case 'n':
+      return "null";
+    case '\0':
+      return "nothing";
+    default:
+      return "a number";
   }
 }
 
 std::string unescape(std::string_view json_string) {
-  if (json_string.find('\\') == std::string_view::npos) return std::string(json_string.substr(1, json_string.size() - 2));
+  if (json_string.find('\\') == std::string_view::npos)
+    return std::string(json_string.substr(1, json_string.size() - 2));
   return nlohmann::json::parse(json_string).get<std::string>();
 }
 

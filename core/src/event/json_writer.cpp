@@ -153,13 +153,27 @@ void JsonWriter::escaped(const char* from, const char* end) {
     const char c = *from++;
     reserve(6);
     switch (c) {
-      case '"': append("\\\""); break;
-      case '\\': append("\\\\"); break;
-      case '\b': append("\\b"); break;
-      case '\t': append("\\t"); break;
-      case '\n': append("\\n"); break;
-      case '\f': append("\\f"); break;
-      case '\r': append("\\r"); break;
+      case '"':
+        append("\\\"");
+        break;
+      case '\\':
+        append("\\\\");
+        break;
+      case '\b':
+        append("\\b");
+        break;
+      case '\t':
+        append("\\t");
+        break;
+      case '\n':
+        append("\\n");
+        break;
+      case '\f':
+        append("\\f");
+        break;
+      case '\r':
+        append("\\r");
+        break;
       default:
         append("\\u00");
         *end_++ = hex[static_cast<unsigned char>(c) >> 4];

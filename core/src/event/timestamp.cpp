@@ -132,7 +132,8 @@ std::int64_t parse_timestamp(std::string_view text) {
   if (!in.done()) refuse("nothing may follow the zone");
 
   const std::int64_t of_day = (static_cast<std::int64_t>(hour) * 60 + minute - offset_minutes) * 60 + second;
-  const std::int64_t unix_ms = sys_days(date).time_since_epoch().count() * std::int64_t{86'400'000} + of_day * 1000 + ms;
+  const std::int64_t unix_ms =
+      sys_days(date).time_since_epoch().count() * std::int64_t{86'400'000} + of_day * 1000 + ms;
   if (unix_ms < first_timestamp_ms || unix_ms > last_timestamp_ms) refuse("its year in UTC has no four digits");
   return unix_ms;
 }

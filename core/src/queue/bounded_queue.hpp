@@ -75,10 +75,10 @@ class BoundedQueue {
   EventList incoming_;
   std::size_t wake_at_ = std::numeric_limits<std::size_t>::max();
   bool closed_ = false;
-  std::size_t bytes_ = 0;         ///< Of events without a fate.
+  std::size_t bytes_ = 0;  ///< Of events without a fate.
   std::uint64_t concluded_ = 0;
-  std::uint64_t accepted_ = 0;    ///< Also the last sequence.
-  std::uint64_t refused_ = 0;     ///< Of the accepted, those that were never queued.
+  std::uint64_t accepted_ = 0;  ///< Also the last sequence.
+  std::uint64_t refused_ = 0;   ///< Of the accepted, those that were never queued.
   std::uint64_t delivered_ = 0;
   std::uint64_t failed_ = 0;
   std::map<std::string, std::uint64_t> failed_by_reason_;

@@ -20,16 +20,16 @@ using EventPtr = std::unique_ptr<Event, EventDeleter>;
 /// The bytes lie behind the header. They are the event's JSON object without its closing brace, so that whoever sends
 /// it can add `sentAt` without touching them; `messageId` is the last member.
 struct Event {
-  Event* next = nullptr;        ///< In whichever list holds it.
-  std::uintptr_t tag = 0;       ///< Whose delivery this is; the observer's business.
-  std::uint64_t lane = 0;       ///< Hash of the user: events of one lane stay in order.
-  std::uint64_t sequence = 0;   ///< Place in the order of acceptance.
+  Event* next = nullptr;       ///< In whichever list holds it.
+  std::uintptr_t tag = 0;      ///< Whose delivery this is; the observer's business.
+  std::uint64_t lane = 0;      ///< Hash of the user: events of one lane stay in order.
+  std::uint64_t sequence = 0;  ///< Place in the order of acceptance.
   TimePoint accepted{};
   std::uint32_t size = 0;
-  std::uint32_t id_size = 0;    ///< Length of the message id as written (escaped).
-  bool alone = false;           ///< Must not travel in a batch.
-  bool has_sent_at = false;     ///< The caller gave `sentAt`.
-  std::uint8_t action = 0;      ///< An `event::Action`.
+  std::uint32_t id_size = 0;  ///< Length of the message id as written (escaped).
+  bool alone = false;         ///< Must not travel in a batch.
+  bool has_sent_at = false;   ///< The caller gave `sentAt`.
+  std::uint8_t action = 0;    ///< An `event::Action`.
 
   /// Copies `bytes` behind a new header.
   static EventPtr make(std::string_view bytes);

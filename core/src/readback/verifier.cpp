@@ -19,8 +19,8 @@ std::string percent_encoded(std::string_view text) {
   constexpr std::string_view hex = "0123456789ABCDEF";
   std::string encoded;
   for (const unsigned char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '_' || c == '.' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '_' || c == '.' || c == '~';
     if (plain) {
       encoded += static_cast<char>(c);
     } else {
@@ -84,7 +84,8 @@ class Sightings {
 
 Verification verify(std::span<const std::string> message_ids, std::string_view user_id, TimePoint deadline,
                     const ReadPage& read, const std::function<void(TimePoint)>& pause) {
-  const std::string source = user_id.empty() ? std::string("events") : "profiles/userId:" + percent_encoded(user_id) + "/events";
+  const std::string source =
+      user_id.empty() ? std::string("events") : "profiles/userId:" + percent_encoded(user_id) + "/events";
   std::optional<Verification> last;
   milliseconds wait(100);
   for (;;) {
@@ -103,7 +104,10 @@ Verification verify(std::span<const std::string> message_ids, std::string_view u
       const nlohmann::json page = nlohmann::json::parse(result.body, nullptr, /*allow_exceptions=*/false);
       const nlohmann::json* events = events_of(page);
       if (events == nullptr) {
-        throw_error({.kind = ErrorKind::delivery, .code = "invalid_answer", .message = "reading back: the server's answer holds no list of events", .status = result.status});
+        throw_error({.kind = ErrorKind::delivery,
+                     .code = "invalid_answer",
+                     .message = "reading back: the server's answer holds no list of events",
+                     .status = result.status});
       }
       for (const nlohmann::json& event : *events) sightings.add(event);
       if (events->size() < page_size) break;

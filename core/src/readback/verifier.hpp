@@ -18,8 +18,8 @@ using TimePoint = std::chrono::steady_clock::time_point;
 /// Performs one GET behind `/v1/`, or throws at the deadline.
 using ReadPage = std::function<delivery::ReadResult(const std::string& path, TimePoint deadline)>;
 
-/// Looks for messages among the events of a user, or the account's newest, in pages of 100 and within the API's reach of
-/// 10,000, until all are there or the deadline.
+/// Looks for messages among the events of a user, or the account's newest, in pages of 100 and within the API's reach
+/// of 10,000, until all are there or the deadline.
 /// \param pause waits until a moment.
 /// \throws DeliveryError, AuthError, TimeoutError (if not even one reading was complete).
 Verification verify(std::span<const std::string> message_ids, std::string_view user_id, TimePoint deadline,

@@ -107,13 +107,17 @@ class Exchange {
     switch (result) {
       case CURLE_COULDNT_RESOLVE_HOST:
       case CURLE_COULDNT_RESOLVE_PROXY:
-      case CURLE_COULDNT_CONNECT: return Failure::unreachable;
-      case CURLE_OPERATION_TIMEDOUT: return Failure::timed_out;
+      case CURLE_COULDNT_CONNECT:
+        return Failure::unreachable;
+      case CURLE_OPERATION_TIMEDOUT:
+        return Failure::timed_out;
       case CURLE_PEER_FAILED_VERIFICATION:
       case CURLE_SSL_CONNECT_ERROR:
       case CURLE_SSL_CACERT_BADFILE:
-      case CURLE_SSL_CERTPROBLEM: return Failure::tls;
-      default: return Failure::broken;
+      case CURLE_SSL_CERTPROBLEM:
+        return Failure::tls;
+      default:
+        return Failure::broken;
     }
   }
 
@@ -161,7 +165,8 @@ class Exchange {
     const std::size_t colon = line.find(':');
     if (colon != std::string_view::npos) {
       std::string name(line.substr(0, colon));
-      std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+      std::transform(name.begin(), name.end(), name.begin(),
+                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
       if (name == "retry-after") exchange->response_.retry_after = value_of(line.substr(colon + 1));
     }
     return size * count;
@@ -202,7 +207,8 @@ class CurlTransport : public Transport {
     old_headers_.push_back(std::move(headers_));
     if (exchanges_.empty()) old_headers_.clear();
     headers_.reset();
-    for (const std::string& line : {std::string("content-type: application/json"), "auth-token: " + token, std::string("Expect:")}) {
+    for (const std::string& line :
+         {std::string("content-type: application/json"), "auth-token: " + token, std::string("Expect:")}) {
       curl_slist* longer = curl_slist_append(headers_.get(), line.c_str());
       if (longer == nullptr) throw std::bad_alloc();
       static_cast<void>(headers_.release());
@@ -263,7 +269,9 @@ class CurlTransport : public Transport {
     Easy easy(curl_easy_init());
     if (!easy) throw std::bad_alloc();
     const auto set = [&](CURLoption option, auto value) { curl_easy_setopt(easy.get(), option, value); };
-    const auto ms = [](std::chrono::milliseconds duration) { return static_cast<long>(std::max<std::int64_t>(1, duration.count())); };
+    const auto ms = [](std::chrono::milliseconds duration) {
+      return static_cast<long>(std::max<std::int64_t>(1, duration.count()));
+    };
     set(CURLOPT_NOSIGNAL, 1L);
     set(CURLOPT_FOLLOWLOCATION, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075500

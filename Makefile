@@ -1,0 +1,61 @@
+# Two commands are enough: `make demo` and `make test` install what is missing, build, and run.
+
+SHELL := /bin/bash
+PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH
+
+core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE.md
+python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
+node_files := $(shell find bindings/node -type f) node/build.cjs package.json
+
+.PHONY: help build test demo lint format clean
+.DELETE_ON_ERROR:
+
+help: ## List the targets.
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 15
+
+build: build/.cpp build/.python build/.node ## Build the three clients, usable in place: .venv, this folder for npm, build/install.
+
+test: build ## Run all tests.
+	ctest --test-dir build/cmake --output-on-failure --parallel 4 --progress
+	python -m pytest
+	npm test --silent
+
+demo: build ## Send 93,229 real purchases from all three clients into the sandbox, and read them back.
+	python examples/demo.py
+
+lint: .venv/.packages node_modules/.packages ## Check format, style and types.
+	packaging/lint
+
+format: .venv/.packages node_modules/.packages ## Format all sources.
+	packaging/lint --fix
+
+clean: ## Remove what was built; keep what was installed.
+	rm -rf build dist
+
+# What is missing is installed once; the file says when.
+
+.venv/.packages: packaging/system-packages packaging/python-packages pyproject.toml
+	packaging/system-packages
+	packaging/python-packages
+	@mkdir -p $(@D) && touch $@
+
+node_modules/.packages: package.json | .venv/.packages
+	npm install --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error || { echo "npm could not install what package.json names (the lines above say which). Is the network there?" >&2; exit 1; }
+	@mkdir -p $(@D) && touch $@
+
+# Each client, built where its users find it.
+
+build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*)
+	cmake --preset default --log-level=WARNING
+	cmake --build --preset default -- --quiet
+	cmake --install build/cmake > /dev/null
+	@mkdir -p $(@D) && touch $@
+
+build/.python: .venv/.packages $(core_files) $(python_files)
+	python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps --force-reinstall .
+	@mkdir -p $(@D) && touch $@
+
+build/.node: .venv/.packages node_modules/.packages $(core_files) $(node_files)
+	npm run --silent build
+	@mkdir -p $(@D) && touch $@
