@@ -21,7 +21,7 @@ test: build ## Run all tests.
 	python -m pytest
 	npm test --silent
 
-demo: build ## Send 93,229 real purchases from all three clients into the sandbox, and read them back.
+demo: build build/.example ## Send 93,229 real purchases from all three clients into the sandbox, and read them back.
 	python examples/demo.py
 
 lint: .venv/.packages node_modules/.packages ## Check format, style and types.
@@ -47,9 +47,14 @@ node_modules/.packages: package.json | .venv/.packages
 # Each client, built where its users find it.
 
 build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*)
-	cmake --preset default --log-level=WARNING
+	cmake --preset default > /dev/null
 	cmake --build --preset default -- --quiet
 	cmake --install build/cmake > /dev/null
+	@mkdir -p $(@D) && touch $@
+
+build/.example: build/.cpp $(wildcard examples/cpp/*)
+	cmake -S examples/cpp -B build/example -G Ninja -DCMAKE_PREFIX_PATH=$(CURDIR)/build/install -DCMAKE_BUILD_TYPE=Release > /dev/null
+	cmake --build build/example -- --quiet
 	@mkdir -p $(@D) && touch $@
 
 build/.python: .venv/.packages $(core_files) $(python_files)

@@ -35,7 +35,9 @@ They need cmake >= 3.22, a C++20 compiler and these packages (Debian, Ubuntu):
 }
 
 if (process.argv.includes('--force') || !isBuilt()) {
+  const hasNinja = spawnSync('ninja', ['--version']).status === 0
   run(
+    ...(hasNinja ? ['-G', 'Ninja'] : []),
     '-S',
     root,
     '-B',
