@@ -3,7 +3,8 @@
     make demo
 
 Python sends every customer and every purchase of CDNOW. Meanwhile a Node backend is called 1,000 times, and a C++
-program reports 1,000 stock checks, all into one account of 100 requests a second. Then the read API must show all of it.
+program reports 1,000 stock checks, all into one account of 100 requests a second. Then the read API must show all of
+it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from typing import Any, NamedTuple
 
 import cdnow
 import read_back
-from intilery import Client
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from intilery import Client
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCOUNT = {"CLIENT_ID": "hea", "ACCOUNT_ID": "hea", "BRAND_ID": "HEA", "AUTH_TOKEN": "demo-token"}
