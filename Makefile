@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format clean
+.PHONY: help build test demo lint format sanitize clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -29,6 +29,11 @@ lint: .venv/.packages node_modules/.packages ## Check format, style and types.
 
 format: .venv/.packages node_modules/.packages ## Format all sources.
 	packaging/lint --fix
+
+sanitize: .venv/.packages ## Run the core's tests under ASan, UBSan and TSan (ten minutes).
+	for preset in asan tsan; do \
+	  cmake --preset $$preset > /dev/null && cmake --build --preset $$preset -- --quiet && build/$$preset/tests/core/intilery_tests --gtest_brief=1 || exit 1; \
+	done
 
 clean: ## Remove what was built; keep what was installed.
 	rm -rf build dist

@@ -62,7 +62,8 @@ class Connection : public httplib::Stream {
 
   /// Sends the answer the way it is to end. False: the connection is over.
   bool finish() {
-    constexpr std::string_view garbage("\x16\x03garbage\0\xff\xfe that is no HTTP\r\n\r\n", 34);
+    using namespace std::string_view_literals;
+    constexpr std::string_view garbage = "\x16\x03garbage\0\xff\xfe that is no HTTP\r\n\r\n"sv;
     switch (ending) {
       case HttpAnswer::Ending::whole:
         break;

@@ -163,9 +163,13 @@ class Walk {
         require(value.get_bool().get(ignored));
         return;
       }
-      case ondemand::json_type::null:
-        if (!value.is_null()) refuse_json("a malformed null");
+      case ondemand::json_type::null: {
+        bool is_null = false;  // older versions have a plain bool here
+        if (simdjson::simdjson_result<bool>(value.is_null()).get(is_null) != simdjson::SUCCESS || !is_null) {
+          refuse_json("a malformed null");
+        }
         return;
+      }
     }
     refuse_json("an unknown kind of value");
   }

@@ -1,0 +1,462 @@
+// The delivery engine with a transport and a clock of the test's own: no network, no waiting.
+#include "delivery/engine.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <random>
+
+#include "event/encoder.hpp"
+
+namespace intilery::delivery {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr const char* good = R"({"success":true,"eventId":"e"})";
+
+class FakeTransport : public transport::Transport {
+ public:
+  struct Sent {
+    std::uint64_t id;
+    std::string action;
+    std::string body;
+  };
+  void start(transport::Request request) override {
+    std::string body;
+    for (const std::string_view part : request.body) body += part;
+    EXPECT_EQ(body.size(), request.body_size);
+    sent.push_back({request.id, request.path.substr(request.path.rfind('/') + 1), std::move(body)});
+  }
+  std::vector<transport::Response> poll(std::chrono::milliseconds) override { return {}; }
+  void wake() override {}
+  void abandon() override { sent.clear(); }
+  void set_token(const std::string& given) override { token = given; }
+
+  std::vector<Sent> sent;  ///< Without an answer.
+  std::string token;
+};
+
+class EngineTest : public testing::Test {
+ protected:
+  struct Fate {
+    int status = 0;
+    int attempts = 0;
+    Route route = Route::event;
+    std::string error = {};
+    Arrived arrived = Arrived::no;
+    ErrorKind kind = ErrorKind::delivery;
+  };
+
+  EngineTest() {
+    options.client_id = options.account_id = "hea";
+    options.brand_id = "HEA";
+    options.auth_token = "t";
+    options.max_connections = 100;
+  }
+
+  void begin() {
+    queue = std::make_unique<queue::BoundedQueue>(options.max_queue_bytes);
+    encoder = std::make_unique<event::Encoder>(options, "test", "0");
+    engine = std::make_unique<Engine>(
+        options, *queue, transport,
+        Surroundings{.settled =
+                         [this](const queue::EventList& events, std::shared_ptr<const Outcome> outcome, TimePoint) {
+                           for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
+                             Fate fate{
+                                 .status = outcome->status, .attempts = outcome->attempts, .route = outcome->route};
+                             if (outcome->error) {
+                               fate.error = outcome->error->code;
+                               fate.arrived = outcome->error->arrived;
+                               fate.kind = outcome->error->kind;
+                             }
+                             EXPECT_TRUE(fates.emplace(event->message_id(), fate).second) << "a second fate";
+                             order.push_back(event->message_id());
+                           }
+                           queue->count(events, outcome->error ? outcome->error->code : "");
+                           queue->conclude(events, outcome->error == nullptr);
+                         },
+                     .log = [this](LogLevel, const std::string& line) { log.push_back(line); },
+                     .unix_now_ms = [] { return std::int64_t{1'574'087'411'444}; },
+                     .seed = 7},
+        now);
+  }
+
+  void track(const std::string& user, const std::string& id) {
+    event::MessageId ignored;
+    queue::EventPtr event = encoder->encode({.user_id = user, .event = "E", .message_id = id}, ignored);
+    event->accepted = now;
+    ASSERT_NE(queue->push(event), queue::BoundedQueue::Push::full);
+  }
+  void step() { engine->step(now); }
+  /// Answers the oldest request, or that with `index`.
+  void answer(int status, const std::string& body = good, std::size_t index = 0, const std::string& retry_after = "") {
+    ASSERT_LT(index, transport.sent.size());
+    transport::Response response;
+    response.id = transport.sent[index].id;
+    response.status = status;
+    response.body = body;
+    response.retry_after = retry_after;
+    response.sent = true;
+    finish(std::move(response), index);
+  }
+  void lose(std::size_t index = 0, bool sent = true) {
+    ASSERT_LT(index, transport.sent.size());
+    transport::Response response;
+    response.id = transport.sent[index].id;
+    response.failure = sent ? transport::Failure::broken : transport::Failure::unreachable;
+    response.detail = "lost";
+    response.sent = sent;
+    finish(std::move(response), index);
+  }
+  void finish(transport::Response response, std::size_t index) {
+    transport.sent.erase(transport.sent.begin() + static_cast<std::ptrdiff_t>(index));
+    engine->handle(std::move(response), now);
+    step();
+  }
+  /// Lets the clock run to when the engine next wants to do something, at most to `limit`.
+  bool advance(TimePoint limit) {
+    const Engine::Nap nap = engine->nap(now);
+    if (!nap.until || *nap.until > limit) return false;
+    now = std::max(*nap.until, now + 1ms);
+    step();
+    return true;
+  }
+  State state() const {
+    Stats stats;
+    engine->fill(stats);
+    return stats.state;
+  }
+
+  Options options;
+  FakeTransport transport;
+  std::unique_ptr<queue::BoundedQueue> queue;
+  std::unique_ptr<event::Encoder> encoder;
+  std::unique_ptr<Engine> engine;
+  TimePoint now{1h};
+  std::map<std::string, Fate> fates;
+  std::vector<std::string> order;
+  std::vector<std::string> log;
+};
+
+TEST_F(EngineTest, OneUsersEventsGoOneAfterTheOther) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  track("a", "a1");
+  track("a", "a2");
+  track("b", "b1");
+  step();
+  ASSERT_EQ(transport.sent.size(), 2u);
+  answer(200);
+  EXPECT_EQ(fates.at("a1").error, "");
+  ASSERT_EQ(transport.sent.size(), 2u);
+  answer(200, good, 1);
+  answer(200);
+  EXPECT_EQ(order, (std::vector<std::string>{"a1", "a2", "b1"}));
+}
+
+TEST_F(EngineTest, AFailingUserDoesNotHoldUpAnother) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  track("a", "a1");
+  track("a", "a2");
+  step();
+  answer(503);
+  EXPECT_TRUE(transport.sent.empty());
+  track("b", "b1");
+  step();
+  ASSERT_EQ(transport.sent.size(), 1u);
+  answer(200);
+  EXPECT_TRUE(fates.contains("b1"));
+  while (transport.sent.empty() && advance(now + 1s)) {
+  }
+  answer(200);
+  answer(200);
+  EXPECT_EQ(order, (std::vector<std::string>{"b1", "a1", "a2"}));
+  EXPECT_EQ(fates.at("a1").attempts, 2);
+}
+
+TEST_F(EngineTest, AutoSendsSinglyWhileTheRateAllowsAndBatchesTheRest) {
+  options.burst = 20;
+  options.flush_at = 1'000;
+  begin();
+  for (int i = 0; i < 100; ++i) track("user-" + std::to_string(i), "m" + std::to_string(i));
+  step();
+  ASSERT_EQ(transport.sent.size(), 1u);
+  EXPECT_EQ(transport.sent[0].action, "batch");
+  answer(200, R"({"success":true})");
+  EXPECT_EQ(fates.size(), 100u);
+  EXPECT_EQ(fates.at("m0").route, Route::batch);
+  track("x", "x1");
+  step();
+  EXPECT_EQ(transport.sent.at(0).action, "track");
+}
+
+TEST_F(EngineTest, BatchWaitsForFlushAtOrFlushInterval) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 3;
+  begin();
+  track("a", "a1");
+  step();
+  EXPECT_TRUE(transport.sent.empty());
+  const TimePoint before = now;
+  EXPECT_TRUE(advance(now + 1s));
+  EXPECT_GE(now - before, 100ms);
+  ASSERT_EQ(transport.sent.size(), 1u);
+  answer(200, R"({"success":true})");
+  for (int i = 0; i < 3; ++i) track("b", "b" + std::to_string(i));
+  step();
+  EXPECT_EQ(transport.sent.size(), 1u);
+}
+
+TEST_F(EngineTest, AServerWithoutBatchGetsSingleRequestsForGood) {
+  options.burst = 50;
+  options.flush_at = 1;
+  begin();
+  for (int i = 0; i < 5; ++i) track("a", "a" + std::to_string(i));
+  step();
+  ASSERT_EQ(transport.sent.at(0).action, "batch");
+  answer(404, "");
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(transport.sent.size(), 1u);
+    EXPECT_EQ(transport.sent[0].action, "track");
+    answer(200);
+  }
+  EXPECT_EQ(order, (std::vector<std::string>{"a0", "a1", "a2", "a3", "a4"}));
+}
+
+TEST_F(EngineTest, ARefusedBatchIsSplitUntilTheCulpritStandsAlone) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 1;
+  begin();
+  for (int i = 0; i < 32; ++i) track("user-" + std::to_string(i % 5), "m" + std::to_string(i));
+  step();
+  int requests = 0;
+  while (fates.size() < 32) {
+    if (transport.sent.empty()) {
+      ASSERT_TRUE(advance(now + 1s));
+    }
+    ++requests;
+    const bool bad = transport.sent[0].body.find("\"m13\"") != std::string::npos;
+    answer(bad ? 400 : 200, bad ? R"({"success":false,"message":"no"})" : R"({"success":true})");
+  }
+  EXPECT_EQ(fates.at("m13").error, "rejected");
+  EXPECT_EQ(std::count_if(fates.begin(), fates.end(), [](const auto& fate) { return !fate.second.error.empty(); }), 1);
+  EXPECT_LT(requests, 20);
+  std::map<int, int> last;
+  for (const std::string& id : order) {
+    const int number = std::stoi(id.substr(1));
+    EXPECT_LT(last[number % 5], number + 1) << "out of order";
+    last[number % 5] = number;
+  }
+}
+
+TEST_F(EngineTest, A413TeachesTheServersLimit) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 1;
+  begin();
+  for (int i = 0; i < 1'000; ++i) track("user-" + std::to_string(i), "m" + std::to_string(i));
+  constexpr std::size_t limit = 60'000;
+  int refused = 0;
+  step();
+  const auto serve = [&](std::size_t all) {
+    while (fates.size() < all) {
+      if (transport.sent.empty()) {
+        ASSERT_TRUE(advance(now + 1s));
+      }
+      const bool large = transport.sent[0].body.size() > limit;
+      refused += large;
+      answer(large ? 413 : 200, large ? "" : R"({"success":true})");
+    }
+  };
+  serve(1'000);
+  EXPECT_GT(refused, 0);
+  refused = 0;
+  for (int i = 1'000; i < 2'000; ++i) track("user-" + std::to_string(i), "m" + std::to_string(i));
+  step();
+  serve(2'000);
+  EXPECT_EQ(refused, 0);
+}
+
+TEST_F(EngineTest, A429StopsEverythingForAsLongAsTheServerSays) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  track("a", "a1");
+  step();
+  answer(429, "", 0, "3");
+  EXPECT_EQ(state(), State::paused_rate);
+  track("b", "b1");
+  step();
+  EXPECT_TRUE(transport.sent.empty());
+  const TimePoint before = now;
+  while (transport.sent.empty() && advance(now + 10s)) {
+  }
+  EXPECT_GE(now - before, 3s);
+  EXPECT_FALSE(transport.sent.empty());
+}
+
+TEST_F(EngineTest, A403PausesAndANewTokenGoesOn) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  track("a", "a1");
+  track("b", "b1");
+  step();
+  answer(403, "", 0);
+  answer(403, "", 0);
+  EXPECT_EQ(state(), State::paused_auth);
+  EXPECT_EQ(log.size(), 1u) << "told once";
+  EXPECT_TRUE(fates.empty());
+  engine->set_token("new", now);
+  EXPECT_EQ(transport.token, "new");
+  step();
+  ASSERT_EQ(transport.sent.size(), 1u) << "one probe";
+  answer(200);
+  EXPECT_EQ(state(), State::running);
+  answer(200);
+  EXPECT_EQ(fates.size(), 2u);
+}
+
+TEST_F(EngineTest, AnEventExpiresAfterDeliveryTimeoutOfFailing) {
+  options.delivery = DeliveryMode::event;
+  options.delivery_timeout = 5s;
+  begin();
+  track("a", "a1");
+  track("a", "a2");
+  step();
+  const TimePoint before = now;
+  while (fates.size() < 2) {
+    if (!transport.sent.empty()) {
+      lose();
+    } else {
+      ASSERT_TRUE(advance(now + 60s));
+    }
+  }
+  EXPECT_EQ(fates.at("a1").error, "expired");
+  EXPECT_EQ(fates.at("a1").arrived, Arrived::unknown);
+  EXPECT_EQ(fates.at("a2").error, "expired");
+  EXPECT_EQ(fates.at("a2").arrived, Arrived::no);
+  EXPECT_GE(now - before, 5s);
+  EXPECT_LT(now - before, 12s);
+}
+
+TEST_F(EngineTest, WaitingForTheRateDoesNotExpireAnEvent) {
+  options.delivery = DeliveryMode::event;
+  options.delivery_timeout = 1s;
+  options.rate_limit = 1;
+  options.burst = 1;
+  begin();
+  for (int i = 0; i < 10; ++i) track("user-" + std::to_string(i), "m" + std::to_string(i));
+  step();
+  while (fates.size() < 10) {
+    if (!transport.sent.empty()) {
+      answer(200);
+    } else {
+      ASSERT_TRUE(advance(now + 60s));
+    }
+  }
+  for (const auto& [id, fate] : fates) EXPECT_EQ(fate.error, "") << id;
+}
+
+TEST_F(EngineTest, MaxRetriesBoundsTheAttempts) {
+  options.delivery = DeliveryMode::event;
+  options.max_retries = 2;
+  begin();
+  track("a", "a1");
+  step();
+  while (fates.empty()) {
+    if (!transport.sent.empty()) {
+      answer(503, "");
+    } else {
+      ASSERT_TRUE(advance(now + 60s));
+    }
+  }
+  EXPECT_EQ(fates.at("a1").error, "retries_exhausted");
+  EXPECT_EQ(fates.at("a1").attempts, 3);
+}
+
+TEST_F(EngineTest, AbortGivesEverythingAFate) {
+  begin();
+  for (int i = 0; i < 50; ++i) track("user-" + std::to_string(i % 7), "m" + std::to_string(i));
+  step();
+  engine->abort(now);
+  ASSERT_EQ(fates.size(), 50u);
+  for (const auto& [id, fate] : fates) EXPECT_EQ(fate.error, "closed") << id;
+}
+
+TEST_F(EngineTest, AnIdleEngineWantsToSleep) {
+  begin();
+  EXPECT_FALSE(engine->nap(now).until);
+  track("a", "a1");
+  step();
+  answer(200);
+  EXPECT_FALSE(engine->nap(now).until);
+}
+
+/// Whatever the server does, every event gets one fate, and each user's delivered events are in order.
+TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
+  for (const unsigned seed : {1u, 2u, 3u, 4u, 5u, 6u}) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    fates.clear();
+    order.clear();
+    transport.sent.clear();
+    constexpr std::array modes{DeliveryMode::automatic, DeliveryMode::event, DeliveryMode::batch};
+    options.delivery = modes[seed % 3];
+    options.max_connections = 4;
+    options.burst = 30;
+    options.flush_at = 5;
+    begin();
+    int made = 0;
+    constexpr int all = 400;
+    while (fates.size() < all) {
+      if (made < all && random() % 3 != 0) {
+        track("user-" + std::to_string(made % 9), "m" + std::to_string(made));
+        ++made;
+        step();
+      }
+      if (!transport.sent.empty() && random() % 2 == 0) {
+        const std::size_t index = random() % transport.sent.size();
+        const bool batch = transport.sent[index].action == "batch";
+        switch (random() % 12) {
+          case 0:
+            answer(503, "", index);
+            break;
+          case 1:
+            lose(index);
+            break;
+          case 2:
+            answer(429, "", index, random() % 2 == 0 ? "1" : "");
+            break;
+          case 3:
+            answer(batch ? 413 : 200, batch ? "" : good, index);
+            break;
+          case 4:
+            answer(batch ? 400 : 200, batch ? "{}" : good, index);
+            break;
+          case 5:
+            lose(index, false);
+            break;
+          case 6:
+            answer(200, "garbage", index);
+            break;
+          default:
+            answer(200, good, index);
+        }
+      } else if (transport.sent.empty() && !advance(now + 1h)) {
+        ASSERT_LT(made, all) << "the engine sleeps for ever";
+      }
+    }
+    std::map<int, int> last;
+    for (const std::string& id : order) {
+      const int number = std::stoi(id.substr(1));
+      EXPECT_LE(last[number % 9], number) << "out of order";
+      last[number % 9] = number;
+    }
+    EXPECT_TRUE(transport.sent.empty());
+  }
+}
+
+}  // namespace
+}  // namespace intilery::delivery
