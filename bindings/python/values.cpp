@@ -24,18 +24,11 @@ class Walker {
   Walker(JsonWriter& out, const Conversion& conversion) : out_(out), conversion_(conversion) {}
 
   void write(PyObject* object) {
+    if (write_leaf(object)) return;
+    // A conversion inside may run any code: hold on to what is being written.
+    const py::object held = py::reinterpret_borrow<py::object>(object);
     PyTypeObject* type = Py_TYPE(object);
-    if (type == &PyUnicode_Type) {
-      write_text(object);
-    } else if (type == &PyLong_Type) {
-      write_integer(object);
-    } else if (type == &PyFloat_Type) {
-      out_.number(PyFloat_AS_DOUBLE(object));
-    } else if (object == Py_None) {
-      out_.null();
-    } else if (object == Py_True || object == Py_False) {
-      out_.boolean(object == Py_True);
-    } else if (type == &PyDict_Type) {
+    if (type == &PyDict_Type) {
       write_dict(object);
     } else if (type == &PyList_Type || type == &PyTuple_Type) {
       write_sequence(object);
@@ -45,6 +38,25 @@ class Walker {
   }
 
  private:
+  /// Writes what runs no code of anybody's.
+  bool write_leaf(PyObject* object) {
+    PyTypeObject* type = Py_TYPE(object);
+    if (type == &PyUnicode_Type) {
+      write_text(object);
+    } else if (type == &PyFloat_Type) {
+      out_.number(PyFloat_AS_DOUBLE(object));
+    } else if (type == &PyLong_Type) {
+      write_integer(object);
+    } else if (object == Py_None) {
+      out_.null();
+    } else if (object == Py_True || object == Py_False) {
+      out_.boolean(object == Py_True);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
   void write_text(PyObject* object) { out_.trusted(utf8(object)); }
 
   void write_integer(PyObject* object) {
@@ -75,10 +87,13 @@ class Walker {
   void write_member(PyObject* key, PyObject* value) {
     if (!PyUnicode_Check(key)) event::refuse_key(kind_of(key));
     const std::string_view name = utf8(key);
+    py::object held;
     try {
       out_.separate();
       out_.trusted(name);
       out_.colon();
+      if (write_leaf(value)) return;
+      held = py::reinterpret_borrow<py::object>(key);  // `name` is its text
       write(value);
     } catch (BadValue& bad) {
       bad.under(name);
@@ -94,9 +109,6 @@ class Walker {
     PyObject* value = nullptr;
     Py_ssize_t at = 0;
     while (PyDict_Next(dict, &at, &key, &value) != 0) {
-      // A conversion inside may run any code: hold on to what is being written.
-      const py::object held_key = py::reinterpret_borrow<py::object>(key);
-      const py::object held_value = py::reinterpret_borrow<py::object>(value);
       write_member(key, value);
       if (PyDict_GET_SIZE(dict) != size) {
         PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
@@ -110,10 +122,9 @@ class Walker {
     enter(sequence);
     out_.begin_array();
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(sequence); ++i) {
-      const py::object element = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(sequence, i));
       try {
         out_.element();
-        write(element.ptr());
+        write(PySequence_Fast_GET_ITEM(sequence, i));
       } catch (BadValue& bad) {
         bad.at(static_cast<std::size_t>(i));
         throw;

@@ -84,18 +84,16 @@ bool Engine::send_next(TimePoint now) {
 std::optional<Route> Engine::due(TimePoint now) {
   const std::size_t waiting = lanes_.ready();
   if (waiting == 0) return std::nullopt;
-  const bool automatic = options_.delivery == DeliveryMode::automatic;
-  if (options_.delivery == DeliveryMode::event || batch_known_missing_ || (automatic && waiting == 1))
-    return Route::event;
+  if (options_.delivery == DeliveryMode::event || batch_known_missing_) return Route::event;
   const bool aged = now - *lanes_.oldest_ready() >= options_.flush_interval;
-  if (waiting >= options_.flush_at || aged || queue_.flushing()) {
-    // Automatic and everything could go alone: the event ids are worth it, unless it has waited too long already.
-    if (automatic && !aged && waiting < options_.flush_at && static_cast<double>(waiting) <= bucket_.available(now))
-      return Route::event;
-    return Route::batch;
+  const bool full = waiting >= options_.flush_at;
+  if (options_.delivery == DeliveryMode::automatic) {
+    // An event id for each is worth a request for each, where there are as many tokens and nothing waits already.
+    const bool tokens_for_all = static_cast<double>(waiting) <= bucket_.available(now);
+    if (waiting == 1 || (tokens_for_all && !aged && !full)) return Route::event;
   }
-  if (!automatic) return std::nullopt;
-  return static_cast<double>(waiting) <= bucket_.available(now) ? Route::event : Route::batch;
+  if (aged || full || queue_.flushing()) return Route::batch;
+  return std::nullopt;
 }
 
 std::unique_ptr<Shipment> Engine::take(Route route, bool alone) {
@@ -178,7 +176,7 @@ Engine::Nap Engine::nap(TimePoint now) {
   for (const Read& read : reads_) not_after(std::max(gate, read.not_before));
   if (lanes_.any_alone()) not_after(gate);
   if (lanes_.ready() > 0) {
-    const bool waits_for_more = options_.delivery == DeliveryMode::batch && !due(now);
+    const bool waits_for_more = !due(now);
     not_after(waits_for_more ? std::max(gate, *lanes_.oldest_ready() + options_.flush_interval) : gate);
     if (waits_for_more)
       nap.wake_at = std::max<std::size_t>(1, options_.flush_at - std::min(options_.flush_at, lanes_.ready()));
