@@ -1,6 +1,7 @@
 #include "call.hpp"
 
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -129,7 +130,7 @@ std::string_view kind_of(napi_env env, napi_value value) {
 /// What a ValueSource points to.
 struct Value {
   std::string_view text;
-  std::optional<Refused> refused;
+  std::unique_ptr<Refused> refused;
 
   event::ValueSource source() const {
     return {this, [](event::JsonWriter& out, const void* self) {
@@ -171,7 +172,7 @@ class Arguments {
   struct ReadValue {
     bool given = false;
     Place place;
-    std::optional<Refused> refused;
+    std::unique_ptr<Refused> refused;
   };
   ReadValue value(Argument argument) const {
     ReadValue read;
@@ -180,7 +181,7 @@ class Arguments {
       read.given = true;
     } else if (has(argument)) {
       read.given = true;
-      read.refused = read_refused(env_, (*this)[argument]);
+      read.refused = std::make_unique<Refused>(read_refused(env_, (*this)[argument]));
     }
     return read;
   }

@@ -49,7 +49,7 @@ bool is_suspicious(std::string_view json) {
   const __m128i open_brace = all('{'), close_brace = all('}'), open_bracket = all('['), zero = all('0'),
                 backslash = all('\\'), u = all('u'), colon = all(':'), comma = all(','), n = all('n'), quote = all('"'),
                 b = all('B');
-  std::size_t brackets = 0;
+  __m128i counts = _mm_setzero_si128();
   std::size_t i = 0;
   for (; i + 18 <= json.size(); i += 16) {
     const auto load = [&](std::size_t at) {
@@ -67,9 +67,12 @@ bool is_suspicious(std::string_view json) {
     for (; mask != 0; mask &= mask - 1) {
       if (shape_at(json, i + static_cast<std::size_t>(__builtin_ctz(mask)))) return true;
     }
-    brackets += static_cast<std::size_t>(
-        __builtin_popcount(static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(brace, bracket)))));
+    // Each match is a byte of -1; the sums of their absolute values lie in the two halves.
+    const __m128i opened = _mm_sub_epi8(_mm_setzero_si128(), _mm_or_si128(brace, bracket));
+    counts = _mm_add_epi64(counts, _mm_sad_epu8(opened, _mm_setzero_si128()));
   }
+  std::size_t brackets = static_cast<std::size_t>(_mm_cvtsi128_si64(counts)) +
+                         static_cast<std::size_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(counts, counts)));
   return scan_bytes(json, i, brackets);
 }
 

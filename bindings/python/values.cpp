@@ -137,7 +137,7 @@ class Walker {
     if (const std::optional<std::int64_t> ms = unix_ms(object)) {
       if (*ms < event::first_timestamp_ms || *ms > event::last_timestamp_ms) event::refuse_date();
       const event::TimestampText text = event::format_timestamp(*ms);
-      out_.trusted({text.data(), text.size()});
+      out_.plain({text.data(), text.size()});
       return;
     }
     write_text(py::reinterpret_borrow<py::object>(object).attr("isoformat")().ptr());

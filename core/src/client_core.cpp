@@ -30,6 +30,9 @@ Options checked(Options options, const OptionStyle& style) {
   return options;
 }
 
+/// How long the I/O thread leaves new events alone after it took some.
+constexpr milliseconds rest(1);
+
 std::optional<Clock::time_point> deadline_after(std::optional<milliseconds> timeout) {
   // A time-out that no clock can show is none.
   if (!timeout || *timeout > std::chrono::hours(24 * 365 * 100)) return std::nullopt;
@@ -127,11 +130,17 @@ struct ClientCore::Impl {
       for (const std::function<void()>& command : due) command();
       if (last) break;
       Clock::time_point now = Clock::now();
-      engine.step(now);
+      const bool took = engine.step(now);
       const delivery::Engine::Nap nap = engine.nap(now);
       milliseconds timeout(3'600'000);
       if (nap.until) timeout = std::max(milliseconds(0), std::chrono::ceil<milliseconds>(*nap.until - now));
-      if (!queue.sleep_until(nap.wake_at)) timeout = milliseconds(0);
+      if (took) {
+        // Where one event came, more may follow: looking again in a moment spares their callers waking this thread,
+        // which would cost each of them more than the whole call.
+        timeout = std::min(timeout, rest);
+      } else if (!queue.sleep_until(nap.wake_at)) {
+        timeout = milliseconds(0);
+      }
       std::vector<transport::Response> responses = transport->poll(timeout);
       now = Clock::now();
       for (transport::Response& response : responses) engine.handle(std::move(response), now);

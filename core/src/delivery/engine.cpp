@@ -42,17 +42,20 @@ Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Tr
 
 // What leaves.
 
-void Engine::take_incoming() {
+bool Engine::take_incoming() {
   queue::EventList incoming = queue_.take();
+  const bool any = !incoming.empty();
   while (queue::EventPtr event = incoming.pop_front()) lanes_.add(std::move(event));
+  return any;
 }
 
-void Engine::step(TimePoint now) {
-  take_incoming();
+bool Engine::step(TimePoint now) {
+  const bool any = take_incoming();
   if (now >= next_expiry_ && (circuit_.open() || !retries_.empty())) expire(now);
   while (may_send(now) && send_next(now)) {
   }
   publish(now);
+  return any;
 }
 
 bool Engine::may_send(TimePoint now) {

@@ -56,8 +56,8 @@ class Engine {
   Engine(const Options& options, queue::BoundedQueue& queue, transport::Transport& transport, Surroundings surroundings,
          TimePoint now);
 
-  /// Takes what was queued and starts the requests that may leave now.
-  void step(TimePoint now);
+  /// Takes what was queued and starts the requests that may leave now. \returns whether anything was queued.
+  bool step(TimePoint now);
   void handle(transport::Response response, TimePoint now);
 
   /// Until when nothing will happen by itself, and how many newly queued events would change that.
@@ -83,7 +83,7 @@ class Engine {
     std::optional<Read> read;            ///< or that.
   };
 
-  void take_incoming();
+  bool take_incoming();
   bool may_send(TimePoint now);
   bool send_next(TimePoint now);
   std::optional<Route> due(TimePoint now);

@@ -70,15 +70,15 @@ auto as_validation_error(Body body) {
 void write_text(JsonWriter& out, std::string_view field, std::string_view text) {
   under(field, [&] {
     if (text.empty()) throw BadValue{"empty", "must not be empty", ""};
-    out.ascii_key(field);
+    out.plain_key(field);
     out.string(text);
   });
 }
 
 void write_timestamp(JsonWriter& out, std::string_view field, std::int64_t unix_ms) {
   const TimestampText text = format_timestamp(unix_ms);
-  out.ascii_key(field);
-  out.trusted({text.data(), text.size()});
+  out.plain_key(field);
+  out.plain({text.data(), text.size()});
 }
 
 /// Writes `"field":{…}`. Nothing if the source has null.
@@ -86,7 +86,7 @@ void write_timestamp(JsonWriter& out, std::string_view field, std::int64_t unix_
 std::string_view write_object(JsonWriter& out, std::string_view field, const ValueSource& source) {
   return under(field, [&]() -> std::string_view {
     const std::size_t before = out.size();
-    out.ascii_key(field);
+    out.plain_key(field);
     const std::size_t from = out.size();
     out.set_depth(0);
     source.write(out, source.value);
@@ -199,8 +199,8 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
     write_text(out, "event", draft.event);
     if (command == Draft::Command::none) command = command_named(draft.event);
   } else {
-    out.ascii_key("event");
-    out.trusted(name_of(draft.action));
+    out.plain_key("event");
+    out.plain(name_of(draft.action));
   }
   if (draft.name.data() != nullptr) write_text(out, "name", draft.name);
 
@@ -214,7 +214,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
   const std::string_view body_field = draft.action == Action::identify ? "traits" : "properties";
   if (draft.body) body = write_object(out, body_field, draft.body);
   if (draft.command == Draft::Command::journey && !draft.body) {
-    out.ascii_key(body_field);
+    out.plain_key(body_field);
     const std::size_t from = out.size();
     out.literal("{");
     under(body_field, [&] {
@@ -245,7 +245,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
     write_timestamp(out, "sentAt", under("sentAt", [&] { return parse_timestamp(draft.sent_at); }));
   }
 
-  out.ascii_key("messageId");
+  out.plain_key("messageId");
   const std::size_t before_id = out.size();
   if (draft.message_id.data() != nullptr) {
     under("messageId", [&] {
@@ -258,7 +258,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
     id = MessageId::generate(now);
     char text[36];
     id.write_uuid(text);
-    out.trusted({text, sizeof text});
+    out.plain({text, sizeof text});
   }
 
   const std::size_t sent_size = out.size() + closing_size;
@@ -283,7 +283,7 @@ void Encoder::write_context(const Draft& draft, JsonWriter& out) const {
   std::string_view own;
   if (draft.context) own = write_object(out, "context", draft.context);
   if (own.empty()) {
-    out.ascii_key("context");
+    out.plain_key("context");
     out.literal(whole_context_);
     return;
   }

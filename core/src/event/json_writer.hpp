@@ -41,9 +41,10 @@ class JsonWriter {
     string(text);
     put(':');
   }
-  void ascii_key(std::string_view text) {
+  /// A key known to need no escape.
+  void plain_key(std::string_view text) {
     separate();
-    trusted(text);
+    plain(text);
     put(':');
   }
   /// Must come before each value of an array.
@@ -66,6 +67,13 @@ class JsonWriter {
   void string(std::string_view text);
   /// Text known to be UTF-8.
   void trusted(std::string_view text);
+  /// Text known to need no escape.
+  void plain(std::string_view text) {
+    reserve(text.size() + 2);
+    *end_++ = '"';
+    append(text);
+    *end_++ = '"';
+  }
   /// JSON that is known to be right.
   void literal(std::string_view json) {
     reserve(json.size());

@@ -1,6 +1,7 @@
 #include "event/message_id.hpp"
 
 #include <atomic>
+#include <cstring>
 #include <random>
 
 #if !defined(_WIN32)
@@ -84,12 +85,16 @@ MessageId MessageId::from_caller(std::string_view text) {
 }
 
 void MessageId::write_uuid(char* out) const {
-  constexpr char hex[] = "0123456789abcdef";
-  for (unsigned i = 0; i < 16; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) *out++ = '-';
-    *out++ = hex[uuid_[i] >> 4];
-    *out++ = hex[uuid_[i] & 0xf];
-  }
+  // Two digits for each byte; the places of the bytes leave room for the dashes.
+  static constexpr auto pairs = [] {
+    std::array<std::array<char, 2>, 256> table{};
+    constexpr char hex[] = "0123456789abcdef";
+    for (unsigned byte = 0; byte < 256; ++byte) table[byte] = {hex[byte >> 4], hex[byte & 0xf]};
+    return table;
+  }();
+  constexpr std::array<unsigned, 16> places{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
+  out[8] = out[13] = out[18] = out[23] = '-';
+  for (unsigned i = 0; i < 16; ++i) std::memcpy(out + places[i], pairs[uuid_[i]].data(), 2);
 }
 
 std::string MessageId::text() const {
