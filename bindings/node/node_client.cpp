@@ -55,15 +55,17 @@ NodeClient::NodeClient(Napi::Env env, Options options, Napi::Function dispatch) 
   napi_unref_threadsafe_function(env, wake_);
   // The environment may end (a worker's terminate()) before JavaScript drops us. Hooks run newest first: ours before
   // the one that frees the thread-safe function.
-  napi_add_env_cleanup_hook(env, [](void* self) { static_cast<NodeClient*>(self)->shut(); }, this);
+  napi_add_env_cleanup_hook(env, environment_ends, this);
   mailbox_->open(wake_);
 }
 
 NodeClient::~NodeClient() { shut(); }
 
+void NodeClient::environment_ends(void* self) { static_cast<NodeClient*>(self)->shut(); }
+
 void NodeClient::shut() {
   if (!core_) return;
-  napi_remove_env_cleanup_hook(env_, [](void* self) { static_cast<NodeClient*>(self)->shut(); }, this);
+  napi_remove_env_cleanup_hook(env_, environment_ends, this);
   stopping_ = true;
   mailbox_->shut();
   for (auto& [call, thread] : calls_) thread.join();

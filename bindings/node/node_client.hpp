@@ -68,6 +68,7 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
 
   /// Ends every thread. Events without a fate are lost: whoever wants them closes before.
   void shut();
+  static void environment_ends(void* self);
 
   napi_env env_;
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();

@@ -69,7 +69,9 @@ PyObject* add_done_callback(PyObject* self, PyObject* function) {
   return guarded([&]() -> PyObject* {
     if (PyCallable_Check(function) == 0) throw py::type_error("add_done_callback() needs a callable");
     const auto callback = std::make_shared<Callback>(function, self);
-    if (!state_of(self).observe(callback)) py::handle(function)(py::handle(self));
+    if (!state_of(self).observe(callback)) {
+      const py::object result = py::handle(function)(py::handle(self));  // without a name it would be a declaration
+    }
     return py::none().release().ptr();
   });
 }

@@ -101,8 +101,8 @@ test('a worker that ends with a client does not crash', async () => {
     const ended = await run(
       sandbox,
       `import { Worker } from 'node:worker_threads'
-       const program = "import { Client } from 'intilery'; const client = Client.fromEnv();"
-         + "for (let i = 0; i < 100; ++i) client.track({ userId: 'u', event: 'E' });"
+       const program = "import('intilery').then(({ Client }) => { const client = Client.fromEnv();"
+         + "for (let i = 0; i < 100; ++i) client.track({ userId: 'u', event: 'E' }) })"
        for (let i = 0; i < 3; ++i) {
          const worker = new Worker(program, { eval: true })
          await new Promise((resolve) => worker.on('exit', resolve))

@@ -43,6 +43,8 @@ def test_a_delivery_gives_its_receipt_in_all_three_ways(sandbox: Sandbox) -> Non
     assert done == [delivery]
     assert delivery.done()
     assert delivery.exception() is None
+    delivery.add_done_callback(done.append)  # the fate is known: called at once
+    assert done == [delivery, delivery]
 
 
 def test_every_call_arrives_as_the_contract_has_it(sandbox: Sandbox) -> None:
