@@ -20,14 +20,21 @@ const exactCall = 0x100
 const dispatchKinds = { fates: 0, log: 1, answer: 2 }
 const logLevels = { warning: 2, error: 3 }
 
-const common = ['userId', 'anonymousId', 'context', 'timestamp', 'messageId']
+/** A call's members as the keys of an object: looking one up costs half of what a Set takes. */
+const known = (...names) =>
+  Object.assign(
+    Object.create(null),
+    Object.fromEntries(
+      ['userId', 'anonymousId', 'context', 'timestamp', 'messageId', ...names].map((name) => [name, true]),
+    ),
+  )
 const members = {
-  identify: new Set([...common, 'traits']),
-  track: new Set([...common, 'event', 'properties']),
-  page: new Set([...common, 'properties']),
-  screen: new Set([...common, 'name', 'properties']),
-  asset: new Set([...common, 'assetId', 'data']),
-  journey: new Set([...common, 'journeyId', 'stepId', 'data']),
+  identify: known('traits'),
+  track: known('event', 'properties'),
+  page: known('properties'),
+  screen: known('name', 'properties'),
+  asset: known('assetId', 'data'),
+  journey: known('journeyId', 'stepId', 'data'),
 }
 
 /** Clients with something under way: they must not be collected, and are closed at the program's end. */
@@ -294,7 +301,7 @@ class Client extends EventEmitter {
   #check(_method, call, known) {
     if (typeof call !== 'object' || call === null) return false
     for (const key in call) {
-      if (!known.has(key) && call[key] !== undefined && Object.hasOwn(call, key)) return false
+      if (known[key] !== true && call[key] !== undefined && Object.hasOwn(call, key)) return false
     }
     return true
   }
@@ -308,9 +315,9 @@ class Client extends EventEmitter {
         callback,
       )
     }
-    const name = Object.keys(call).find((key) => !known.has(key) && call[key] !== undefined)
-    const near = nearest(name, known)
-    const hint = near === undefined ? `${method} takes ${[...known].join(', ')}` : `did you mean "${near}"?`
+    const name = Object.keys(call).find((key) => known[key] !== true && call[key] !== undefined)
+    const near = nearest(name, Object.keys(known))
+    const hint = near === undefined ? `${method} takes ${Object.keys(known).join(', ')}` : `did you mean "${near}"?`
     return this.#refuse('unknown_field', name, `${name} is no field of this call; ${hint}`, callback)
   }
 
