@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "event/bad_value.hpp"
+#include "event/encoder.hpp"
 #include "suspicion.hpp"
 
 namespace intilery::node {
@@ -109,24 +110,6 @@ std::string_view kind_of(napi_env env, napi_value value) {
   }
 }
 
-[[noreturn]] void refuse_argument(std::string_view field, std::string_view expected, std::string_view met) {
-  try {
-    event::refuse_type(expected, met);
-  } catch (BadValue& bad) {
-    bad.under(field);
-    throw ValidationError(bad.code, bad.path, bad.path + " " + bad.message);
-  }
-}
-
-[[noreturn]] void refuse_invalid_date() {
-  try {
-    event::refuse_date();
-  } catch (BadValue& bad) {
-    bad.under("timestamp");
-    throw ValidationError(bad.code, bad.path, bad.path + " " + bad.message);
-  }
-}
-
 /// What a ValueSource points to.
 struct Value {
   std::string_view text;
@@ -165,7 +148,9 @@ class Arguments {
     Place place;
     // Most arguments that are given are strings: asking for the type first would be a call more for each.
     if (reader_.read(env_, (*this)[argument], place)) return place;
-    if (has(argument)) refuse_argument(field, "text", kind_of(env_, (*this)[argument]));
+    if (has(argument)) {
+      event::under(field, [&] { event::refuse_type("text", kind_of(env_, (*this)[argument])); });
+    }
     return {};
   }
 
@@ -220,7 +205,7 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
     if (arguments.has(Argument::timestamp)) {
       double unix_ms = 0;
       if (napi_get_value_double(env, arguments[Argument::timestamp], &unix_ms) == napi_ok) {
-        if (std::isnan(unix_ms)) refuse_invalid_date();
+        if (std::isnan(unix_ms)) event::under("timestamp", event::refuse_date);
         draft.timestamp_ms = static_cast<std::int64_t>(unix_ms);  // a Date's range fits
       } else {
         moment = arguments.text(Argument::timestamp, "timestamp");
@@ -278,10 +263,8 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
         break;
     }
     core.submit(draft, tag, &id, waiting);
-  } catch (const ValidationError& error) {
-    // With OnInvalid::report the core has reported what it found itself, and thrown nothing.
-    if (core.options().on_invalid != OnInvalid::report) throw;
-    core.refuse(error, tag);
+  } catch (BadValue& bad) {
+    core.refuse(event::validation_error(std::move(bad)), tag);
   }
   return Submitted::yes;
 }

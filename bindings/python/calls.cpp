@@ -132,40 +132,25 @@ Given sort_arguments(const Call& call, PyObject* const* args, std::size_t count,
 bool is_given(PyObject* object) { return object != nullptr && object != Py_None; }
 
 /// A text argument. Its bytes live as long as the object, which the caller holds.
-std::string_view text(PyObject* object, std::string_view wire_name, std::string_view parent = {}) {
+std::string_view text(PyObject* object, std::string_view wire_name) {
   if (!is_given(object)) return {};
-  try {
+  return event::under(wire_name, [&] {
     if (!PyUnicode_Check(object)) event::refuse_type("text", kind_of(object));
     return utf8(object);
-  } catch (BadValue& bad) {
-    bad.under(wire_name);
-    if (!parent.empty()) bad.under(parent);
-    throw;
-  }
+  });
 }
 
 void read_timestamp(PyObject* object, Draft& draft) {
   if (!is_given(object)) return;
-  if (!is_datetime(object)) {
-    if (!PyUnicode_Check(object)) {
-      try {
-        event::refuse_type("a datetime or ISO-8601 text", kind_of(object));
-      } catch (BadValue& bad) {
-        bad.under("timestamp");
-        throw;
-      }
+  event::under("timestamp", [&] {
+    if (PyUnicode_Check(object)) {
+      draft.timestamp = utf8(object);
+      return;
     }
-    draft.timestamp = text(object, "timestamp");
-    return;
-  }
-  draft.timestamp_ms = unix_ms(object);
-  if (draft.timestamp_ms) return;
-  try {
-    event::refuse_naive_timestamp();
-  } catch (BadValue& bad) {
-    bad.under("timestamp");
-    throw;
-  }
+    if (!is_datetime(object)) event::refuse_type("a datetime or ISO-8601 text", kind_of(object));
+    draft.timestamp_ms = unix_ms(object);
+    if (!draft.timestamp_ms) event::refuse_naive_timestamp();
+  });
 }
 
 /// What a call's arguments make, and what its sources point to.
@@ -186,8 +171,10 @@ struct CallDraft {
       draft.event = call.command == Draft::Command::journey ? "start_journey" : call.name;
     draft.name = text(given[screen_name], "name");
     draft.asset_id = text(given[asset_id], "assetId");
-    draft.journey_id = text(given[journey_id], "journeyIdToTrigger", "properties");
-    draft.step_id = text(given[step_id], "stepIdToTrigger", "properties");
+    event::under("properties", [&] {
+      draft.journey_id = text(given[journey_id], "journeyIdToTrigger");
+      draft.step_id = text(given[step_id], "stepIdToTrigger");
+    });
     draft.message_id = text(given[message_id], "messageId");
     read_timestamp(given[timestamp], draft);
     draft.body = source_of(body);
@@ -203,14 +190,12 @@ void submit(OpenClient& client, const Call& call, const Given& given, std::uintp
     client.core->submit_message(source_of(whole), tag, id, waiting);
     return;
   }
-  std::optional<ValidationError> mistake;
   try {
     const CallDraft made(call, given, client.conversion);
     client.core->submit(made.draft, tag, id, waiting);
   } catch (BadValue& bad) {
-    mistake = event::validation_error(std::move(bad));
+    client.core->refuse(event::validation_error(std::move(bad)), tag);
   }
-  if (mistake) client.core->refuse(*mistake, tag);
 }
 
 PyObject* run(const Call& call, PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* keywords) {

@@ -25,9 +25,8 @@ nlohmann::json option_value(const std::string& name, const py::handle value, con
   const event::ValueSource source = source_of(given);
   if (!source) return nullptr;
   try {
-    source.write(out, source.value);
-  } catch (event::BadValue& bad) {
-    bad.under(name);
+    event::under(name, [&] { source.write(out, source.value); });
+  } catch (const event::BadValue& bad) {
     throw ConfigurationError(name, bad.code, bad.path + " " + bad.message);
   }
   return nlohmann::json::parse(out.view());

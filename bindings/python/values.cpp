@@ -21,7 +21,9 @@ using event::JsonWriter;
 /// Walks one value. Recursion is bounded by the writer's depth.
 class Walker {
  public:
-  Walker(JsonWriter& out, const Conversion& conversion) : out_(out), conversion_(conversion) {}
+  Walker(JsonWriter& out, const Conversion& conversion) : out_(out), conversion_(conversion) {
+    ancestors_[0] = nullptr;  // only a whole message's own level fills it; the others are filled before they are read
+  }
 
   void write(PyObject* object) {
     if (write_leaf(object)) return;
@@ -88,17 +90,14 @@ class Walker {
     if (!PyUnicode_Check(key)) event::refuse_key(kind_of(key));
     const std::string_view name = utf8(key);
     py::object held;
-    try {
+    event::under(name, [&] {
       out_.separate();
       out_.trusted(name);
       out_.colon();
       if (write_leaf(value)) return;
       held = py::reinterpret_borrow<py::object>(key);  // `name` is its text
       write(value);
-    } catch (BadValue& bad) {
-      bad.under(name);
-      throw;
-    }
+    });
   }
 
   void write_dict(PyObject* dict) {
@@ -122,13 +121,10 @@ class Walker {
     enter(sequence);
     out_.begin_array();
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(sequence); ++i) {
-      try {
+      event::under(static_cast<std::size_t>(i), [&] {
         out_.element();
         write(PySequence_Fast_GET_ITEM(sequence, i));
-      } catch (BadValue& bad) {
-        bad.at(static_cast<std::size_t>(i));
-        throw;
-      }
+      });
     }
     out_.end_array();
   }

@@ -19,6 +19,26 @@ struct BadValue {
   void at(std::size_t index);        ///< Puts an array's index before the path.
 };
 
+/// Runs `body`, putting a key (or an index) before the path of a BadValue that it throws.
+template <class Body>
+auto under(std::string_view key, Body body) {
+  try {
+    return body();
+  } catch (BadValue& bad) {
+    bad.under(key);
+    throw;
+  }
+}
+template <class Body>
+auto under(std::size_t index, Body body) {
+  try {
+    return body();
+  } catch (BadValue& bad) {
+    bad.at(index);
+    throw;
+  }
+}
+
 // The kinds of refusal that more than one language meets. Each throws BadValue.
 [[noreturn]] void refuse_not_finite(double value);
 [[noreturn]] void refuse_unsupported(std::string_view kind);  ///< `kind`: "set", "bytes", "function" …

@@ -37,14 +37,11 @@ std::string_view kind_of(const nlohmann::json& value) {
 /// Runs `check` on the member `key` of `object`, which must be there; puts the key before the path of what it throws.
 template <class Check>
 void check_member(const nlohmann::json& object, std::string_view key, Check check) {
-  try {
+  under(key, [&] {
     const auto member = object.find(key);
     if (member == object.end()) throw BadValue{"required", "is required", ""};
     check(*member);
-  } catch (BadValue& bad) {
-    bad.under(key);
-    throw;
-  }
+  });
 }
 
 void check_channel(const nlohmann::json& channel) {
@@ -115,39 +112,26 @@ void check_marketing_preferences(std::string_view traits) {
   const std::vector<JsonMember> members = members_of(traits);
   const JsonMember* preferences = find(members, key);
   if (preferences == nullptr || preferences->value == "null") return;
-  try {
+  under(key, [&] {
     const nlohmann::json object = nlohmann::json::parse(preferences->value);
     if (!object.is_object()) refuse_type("an object", kind_of(object));
     check_member(object, "channels", [](const nlohmann::json& channels) {
       if (!channels.is_array()) refuse_type("an array", kind_of(channels));
-      for (std::size_t i = 0; i < channels.size(); ++i) {
-        try {
-          check_channel(channels[i]);
-        } catch (BadValue& bad) {
-          bad.at(i);
-          throw;
-        }
-      }
+      for (std::size_t i = 0; i < channels.size(); ++i) under(i, [&] { check_channel(channels[i]); });
     });
-  } catch (BadValue& bad) {
-    bad.under(key);
-    throw;
-  }
+  });
 }
 
 void check_journey(std::string_view properties) {
   constexpr std::string_view key = "journeyIdToTrigger";
   std::vector<JsonMember> members;
   if (!properties.empty()) members = members_of(properties);
-  try {
+  under(key, [&] {
     const JsonMember* journey = find(members, key);
     if (journey == nullptr || journey->value == "null") throw BadValue{"required", "is required", ""};
     if (journey->value.front() != '"') refuse_type("text", event::kind_of(journey->value));
     if (journey->value == "\"\"") throw BadValue{"empty", "must not be empty", ""};
-  } catch (BadValue& bad) {
-    bad.under(key);
-    throw;
-  }
+  });
 }
 
 }  // namespace intilery::event

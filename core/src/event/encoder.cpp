@@ -43,16 +43,6 @@ class Scratch {
   std::size_t level_;
 };
 
-template <class Body>
-auto under(std::string_view key, Body body) {
-  try {
-    return body();
-  } catch (BadValue& bad) {
-    bad.under(key);
-    throw;
-  }
-}
-
 /// Makes the error that the caller sees.
 template <class Body>
 auto as_validation_error(Body body) {

@@ -122,13 +122,7 @@ class Walk {
     for (auto result : array) {
       ondemand::value value;
       require(std::move(result).get(value));
-      try {
-        walk_value(value, depth);
-      } catch (BadValue& bad) {
-        bad.at(index);
-        throw;
-      }
-      ++index;
+      under(index++, [&] { walk_value(value, depth); });
     }
   }
 

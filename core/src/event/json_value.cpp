@@ -8,13 +8,10 @@ void write_json(JsonWriter& out, const nlohmann::json& value) {
     case Kind::object:
       out.begin_object();
       for (const auto& [key, member] : value.get_ref<const nlohmann::json::object_t&>()) {
-        try {
+        under(key, [&] {
           out.key(key);
           write_json(out, member);
-        } catch (BadValue& bad) {
-          bad.under(key);
-          throw;
-        }
+        });
       }
       out.end_object();
       return;
@@ -22,14 +19,10 @@ void write_json(JsonWriter& out, const nlohmann::json& value) {
       out.begin_array();
       std::size_t index = 0;
       for (const nlohmann::json& element : value) {
-        try {
+        under(index++, [&] {
           out.element();
           write_json(out, element);
-        } catch (BadValue& bad) {
-          bad.at(index);
-          throw;
-        }
-        ++index;
+        });
       }
       out.end_array();
       return;
