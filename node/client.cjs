@@ -7,7 +7,6 @@ const { Chunk, Delivery, Fates, callOut, chunkSize, settle } = require('./delive
 const { ConfigurationError, makeError } = require('./errors.cjs')
 const { FailureLog } = require('./failure_log.cjs')
 const { load } = require('./native.cjs')
-const { nearest } = require('./nearest.cjs')
 const { maxDepth, serialise } = require('./values.cjs')
 
 const native = load('intilery')
@@ -21,7 +20,7 @@ const dispatchKinds = { fates: 0, log: 1, answer: 2 }
 const logLevels = { warning: 2, error: 3 }
 
 /** A call's members as the keys of an object: looking one up costs half of what a Set takes. */
-const known = (...names) =>
+const callMembers = (...names) =>
   Object.assign(
     Object.create(null),
     Object.fromEntries(
@@ -29,12 +28,12 @@ const known = (...names) =>
     ),
   )
 const members = {
-  identify: known('traits'),
-  track: known('event', 'properties'),
-  page: known('properties'),
-  screen: known('name', 'properties'),
-  asset: known('assetId', 'data'),
-  journey: known('journeyId', 'stepId', 'data'),
+  identify: callMembers('traits'),
+  track: callMembers('event', 'properties'),
+  page: callMembers('properties'),
+  screen: callMembers('name', 'properties'),
+  asset: callMembers('assetId', 'data'),
+  journey: callMembers('journeyId', 'stepId', 'data'),
 }
 
 /** Clients with something under way: they must not be collected, and are closed at the program's end. */
@@ -190,24 +189,22 @@ class Client extends EventEmitter {
   }
 
   identify(call, callback) {
-    if (!this.#check('identify', call, members.identify))
-      return this.#refuseMember('identify', call, members.identify, callback)
+    if (!this.#check(call, members.identify)) return this.#refuseMember('identify', call, members.identify, callback)
     return this.#send(kinds.identify, call, call.traits, undefined, callback)
   }
 
   track(call, callback) {
-    if (!this.#check('track', call, members.track)) return this.#refuseMember('track', call, members.track, callback)
+    if (!this.#check(call, members.track)) return this.#refuseMember('track', call, members.track, callback)
     return this.#send(kinds.track, call, call.properties, call.event, callback)
   }
 
   page(call, callback) {
-    if (!this.#check('page', call, members.page)) return this.#refuseMember('page', call, members.page, callback)
+    if (!this.#check(call, members.page)) return this.#refuseMember('page', call, members.page, callback)
     return this.#send(kinds.page, call, call.properties, undefined, callback)
   }
 
   screen(call, callback) {
-    if (!this.#check('screen', call, members.screen))
-      return this.#refuseMember('screen', call, members.screen, callback)
+    if (!this.#check(call, members.screen)) return this.#refuseMember('screen', call, members.screen, callback)
     return this.#send(kinds.screen, call, call.properties, call.name, callback)
   }
 
@@ -228,7 +225,7 @@ class Client extends EventEmitter {
   }
 
   startJourney(call, callback) {
-    if (!this.#check('startJourney', call, members.journey)) {
+    if (!this.#check(call, members.journey)) {
       return this.#refuseMember('startJourney', call, members.journey, callback)
     }
     return this.#send(kinds.journey, call, undefined, 'start_journey', callback, call.journeyId, call.stepId, call.data)
@@ -293,12 +290,12 @@ class Client extends EventEmitter {
   }
 
   #sendAsset(method, event, call, callback) {
-    if (!this.#check(method, call, members.asset)) return this.#refuseMember(method, call, members.asset, callback)
+    if (!this.#check(call, members.asset)) return this.#refuseMember(method, call, members.asset, callback)
     return this.#send(kinds.asset, call, undefined, event, callback, call.assetId, undefined, call.data)
   }
 
   /** Whether the argument is an object with known members only. */
-  #check(_method, call, known) {
+  #check(call, known) {
     if (typeof call !== 'object' || call === null) return false
     for (const key in call) {
       if (known[key] !== true && call[key] !== undefined && Object.hasOwn(call, key)) return false
@@ -316,9 +313,9 @@ class Client extends EventEmitter {
       )
     }
     const name = Object.keys(call).find((key) => known[key] !== true && call[key] !== undefined)
-    const near = nearest(name, Object.keys(known))
-    const hint = near === undefined ? `${method} takes ${Object.keys(known).join(', ')}` : `did you mean "${near}"?`
-    return this.#refuse('unknown_field', name, `${name} is no field of this call; ${hint}`, callback)
+    const names = Object.keys(known)
+    const hint = native.didYouMean(name, names) || `; ${method} takes ${names.join(', ')}`
+    return this.#refuse('unknown_field', name, `${name} is no field of this call${hint}`, callback)
   }
 
   #refuse(code, path, message, callback) {

@@ -3,7 +3,6 @@
 
 const { Client } = require('./client.cjs')
 const { load } = require('./native.cjs')
-const { nearest } = require('./nearest.cjs')
 
 const defaults = {
   host: '127.0.0.1',
@@ -23,8 +22,7 @@ const defaults = {
 function complete(options) {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(defaults, name)) {
-      const near = nearest(name, Object.keys(defaults))
-      throw new TypeError(`Sandbox has no option "${name}"${near === undefined ? '' : `; did you mean "${near}"?`}`)
+      throw new TypeError(`Sandbox has no option "${name}"${load('intilery').didYouMean(name, Object.keys(defaults))}`)
     }
     const expected = typeof defaults[name]
     if (value !== undefined && (typeof value !== expected || Array.isArray(value) !== Array.isArray(defaults[name]))) {

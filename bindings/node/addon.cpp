@@ -7,11 +7,14 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "convert.hpp"
 #include "intilery/options.hpp"
 #include "intilery/version.hpp"
+#include "nearest.hpp"
 #include "node_client.hpp"
 #include "suspicion.hpp"
 
@@ -63,11 +66,22 @@ Napi::Value looks_suspicious(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), is_suspicious(info[0].As<Napi::String>().Utf8Value()));
 }
 
+/// `(name, candidates)`: what an error about an unknown name adds.
+Napi::Value suggest(const Napi::CallbackInfo& info) {
+  const std::string name = info[0].As<Napi::String>();
+  const auto given = info[1].As<Napi::Array>();
+  std::vector<std::string> candidates;
+  for (std::uint32_t i = 0; i < given.Length(); ++i) candidates.push_back(given.Get(i).As<Napi::String>());
+  const std::vector<std::string_view> views(candidates.begin(), candidates.end());
+  return Napi::String::New(info.Env(), did_you_mean(name, views));
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("version", Napi::String::New(env, INTILERY_VERSION));
   exports.Set("createClient", Napi::Function::New(env, create_client, "createClient"));
   exports.Set("optionList", Napi::Function::New(env, list_options, "optionList"));
   exports.Set("isSuspicious", Napi::Function::New(env, looks_suspicious, "isSuspicious"));
+  exports.Set("didYouMean", Napi::Function::New(env, suggest, "didYouMean"));
   return exports;
 }
 

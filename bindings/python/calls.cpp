@@ -158,10 +158,10 @@ struct CallDraft {
   Draft draft;
   PyValue body, context, data;
 
-  CallDraft(const Call& call, const Given& given, const Conversion& conversion)
-      : body{given[call.action == Action::identify ? traits : properties], &conversion},
-        context{given[python::context], &conversion},
-        data{given[python::data], &conversion} {
+  CallDraft(const Call& call, const Given& given, PyObject* default_function)
+      : body{given[call.action == Action::identify ? traits : properties], default_function},
+        context{given[python::context], default_function},
+        data{given[python::data], default_function} {
     draft.action = call.action;
     draft.command = call.command;
     draft.user_id = text(given[user_id], "userId");
@@ -186,12 +186,12 @@ struct CallDraft {
 void submit(OpenClient& client, const Call& call, const Given& given, std::uintptr_t tag, event::MessageId* id) {
   GilWaiting waiting;
   if (call.whole_message) {
-    const PyValue whole{given[message], &client.conversion};
+    const PyValue whole{given[message], client.default_function.ptr()};
     client.core->submit_message(source_of(whole), tag, id, waiting);
     return;
   }
   try {
-    const CallDraft made(call, given, client.conversion);
+    const CallDraft made(call, given, client.default_function.ptr());
     client.core->submit(made.draft, tag, id, waiting);
   } catch (BadValue& bad) {
     client.core->refuse(event::validation_error(std::move(bad)), tag);

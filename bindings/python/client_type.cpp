@@ -23,14 +23,16 @@ ClientObject* object_of(PyObject* self) { return reinterpret_cast<ClientObject*>
 
 void dealloc(PyObject* self) {
   OpenClient* client = object_of(self)->client;
-  if (client != nullptr && !is_foreign(self)) {
-    // Joins the I/O thread, which may need the GIL to let go of a callback.
-    py::gil_scoped_release unlocked;
-    client->core.reset();
-    client->observer->stop();
-  }
   // The parent's client stays as it is: its threads are not here to be joined.
-  if (client != nullptr && !is_foreign(self)) delete client;
+  if (!is_foreign(self)) {
+    {
+      // Joins the I/O thread, which may need the GIL to let go of a callback.
+      py::gil_scoped_release unlocked;
+      client->core.reset();
+      client->observer->stop();
+    }
+    delete client;
+  }
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);
   Py_DECREF(type);

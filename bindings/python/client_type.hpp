@@ -8,7 +8,6 @@
 
 #include "client_core.hpp"
 #include "delivery_state.hpp"
-#include "values.hpp"
 
 namespace intilery::python {
 
@@ -22,9 +21,8 @@ class PyObserver : public StateObserver {
 struct OpenClient {
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;
-  Conversion conversion;
-  pybind11::object default_function;
-  unsigned generation = 0;  ///< Of forks; see `fork_generation`.
+  pybind11::object default_function;  ///< Converts what has no JSON form, or null.
+  unsigned generation = 0;            ///< Of forks; see `fork_generation`.
 };
 
 /// How many forks lie between this process and the one that loaded the module. A client of another generation is the

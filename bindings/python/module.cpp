@@ -9,9 +9,11 @@
 #include "errors.hpp"
 #include "event/encoder.hpp"
 #include "event/json_writer.hpp"
+#include "failure_log.hpp"
 #include "gil_waiting.hpp"
 #include "intilery/version.hpp"
 #include "registry.hpp"
+#include "values.hpp"
 
 namespace py = pybind11;
 
@@ -19,9 +21,9 @@ namespace intilery::python {
 
 namespace {
 
-nlohmann::json option_value(const std::string& name, const py::handle value, const Conversion& conversion) {
+nlohmann::json option_value(const std::string& name, const py::handle value, PyObject* default_function) {
   event::JsonWriter out;
-  const PyValue given{value.ptr(), &conversion};
+  const PyValue given{value.ptr(), default_function};
   const event::ValueSource source = source_of(given);
   if (!source) return nullptr;
   try {
@@ -34,19 +36,17 @@ nlohmann::json option_value(const std::string& name, const py::handle value, con
 
 void open(const py::object& self, const py::dict& given, const py::object& default_function, bool from_env) {
   auto client = std::make_unique<OpenClient>();
-  client->conversion = {.convert = registry().convert, .number_type = registry().number_type};
   if (!default_function.is_none()) {
     if (PyCallable_Check(default_function.ptr()) == 0) {
       throw ConfigurationError("default", "wrong_type", "default must be callable");
     }
     client->default_function = default_function;
-    client->conversion.default_function = default_function.ptr();
   }
   Options options;
   if (from_env) options = Options::from_env();
   for (const auto& [key, value] : given) {
     const std::string name = py::str(key);
-    set_option(options, name, option_value(name, value, client->conversion));
+    set_option(options, name, option_value(name, value, client->default_function.ptr()));
   }
   client->observer = std::make_shared<PyObserver>();
   client->core = std::make_unique<ClientCore>(
@@ -100,29 +100,40 @@ py::tuple verify(const py::object& self, const std::vector<std::string>& message
 /// What a client's callback thread reads from. Holds no client, so that a client that is dropped can end.
 struct CallbackQueue {
   std::shared_ptr<PyObserver> observer;
+  FailureLog failures = {};  ///< The callback thread's.
 
-  /// `(function, argument)` for each callback, `(None, receipt)` for each failure that nobody observes, `(level, line)`
-  /// for a log line. None at the end.
-  py::object pop() const {
+  /// `(function, argument)` for each callback, `(level, line)` for a log line. None at the end.
+  py::object pop() {
     std::vector<DueCallback> due;
     bool more = false;
     {
       py::gil_scoped_release unlocked;
       more = observer->pop(due);
     }
-    if (!more) return py::none();
     py::list list;
-    for (const DueCallback& item : due) list.append(entry(item));
+    if (!more) {
+      for (const std::string& line : failures.rest()) add_line(list, LogLevel::warning, line);
+      return list.empty() ? py::object(py::none()) : list;
+    }
+    for (const DueCallback& item : due) add(list, item);
     return list;
   }
 
-  static py::tuple entry(const DueCallback& due) {
-    if (!due.state) return py::make_tuple(static_cast<int>(due.level), due.line);
-    if (!due.observer) return py::make_tuple(py::none(), make_receipt(due.state->receipt()));
+ private:
+  static void add_line(py::list& list, LogLevel level, const std::string& line) {
+    list.append(py::make_tuple(static_cast<int>(level), line));
+  }
+  void add(py::list& list, const DueCallback& due) {
+    if (!due.state) return add_line(list, due.level, due.line);
+    if (!due.observer) {
+      const std::string line = failures.add(*due.state->receipt().error);
+      if (!line.empty()) add_line(list, LogLevel::warning, line);
+      return;
+    }
     const auto& callback = *static_cast<const Callback*>(due.observer.get());
     const py::object argument = callback.delivery != nullptr ? py::reinterpret_borrow<py::object>(callback.delivery)
                                                              : make_receipt(due.state->receipt());
-    return py::make_tuple(py::handle(callback.function), argument);
+    list.append(py::make_tuple(py::handle(callback.function), argument));
   }
 };
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "event/timestamp.hpp"
+#include "registry.hpp"
 
 namespace py = pybind11;
 
@@ -21,7 +22,7 @@ using event::JsonWriter;
 /// Walks one value. Recursion is bounded by the writer's depth.
 class Walker {
  public:
-  Walker(JsonWriter& out, const Conversion& conversion) : out_(out), conversion_(conversion) {
+  Walker(JsonWriter& out, PyObject* default_function) : out_(out), default_function_(default_function) {
     ancestors_[0] = nullptr;  // only a whole message's own level fills it; the others are filled before they are read
   }
 
@@ -140,7 +141,7 @@ class Walker {
   }
 
   void write_other(PyObject* object) {
-    if (Py_TYPE(object) == reinterpret_cast<PyTypeObject*>(conversion_.number_type)) {
+    if (Py_TYPE(object) == reinterpret_cast<PyTypeObject*>(registry().number_type)) {
       out_.literal(utf8(object));
       return;
     }
@@ -157,11 +158,11 @@ class Walker {
     enter(object);
     const int depth = out_.depth();
     out_.set_depth(depth + 1);
-    const py::handle convert(conversion_.convert);
+    const py::handle convert(registry().convert);
     py::object simpler = convert(py::handle(object));
     if (simpler.ptr() == Py_NotImplemented) {
-      if (conversion_.default_function == nullptr) event::refuse_unsupported(kind_of(object));
-      simpler = py::handle(conversion_.default_function)(py::handle(object));
+      if (default_function_ == nullptr) event::refuse_unsupported(kind_of(object));
+      simpler = py::handle(default_function_)(py::handle(object));
     } else if (PyDict_Check(simpler.ptr()) || PyList_Check(simpler.ptr())) {
       out_.set_depth(depth);  // the same container in a simpler form
     }
@@ -170,7 +171,7 @@ class Walker {
   }
 
   JsonWriter& out_;
-  const Conversion& conversion_;
+  PyObject* default_function_;
   std::array<PyObject*, JsonWriter::max_depth + 1> ancestors_;
 };
 
@@ -184,7 +185,7 @@ event::ValueSource source_of(const PyValue& value) {
   if (value.object == nullptr || value.object == Py_None) return {};
   return {&value, [](JsonWriter& out, const void* source) {
             const auto& given = *static_cast<const PyValue*>(source);
-            Walker(out, *given.conversion).write(given.object);
+            Walker(out, given.default_function).write(given.object);
           }};
 }
 

@@ -11,17 +11,10 @@
 
 namespace intilery::python {
 
-/// What the walk over a value needs besides the value. The objects live as long as the module.
-struct Conversion {
-  PyObject* convert = nullptr;           ///< `_values.convert(object)`: a simpler object, or NotImplemented.
-  PyObject* number_type = nullptr;       ///< `_values.Number`: text that is a JSON number already.
-  PyObject* default_function = nullptr;  ///< The client's `default`, or null.
-};
-
 /// A value on its way to a ValueSource.
 struct PyValue {
   PyObject* object = nullptr;
-  const Conversion* conversion = nullptr;
+  PyObject* default_function = nullptr;  ///< The client's `default`, or null.
 };
 
 /// A source that writes the value; none for None or null. Needs the GIL while it writes.

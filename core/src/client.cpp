@@ -3,13 +3,13 @@
 #include <cstdio>
 #include <mutex>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 
 #include "client_core.hpp"
 #include "delivery_state.hpp"
 #include "event/json_check.hpp"
 #include "event/json_value.hpp"
+#include "failure_log.hpp"
 #include "intilery/version.hpp"
 
 namespace intilery {
@@ -30,37 +30,6 @@ ValueSource raw_source(const RawJson& json) {
 
 /// A text that is not given when it is empty.
 std::string_view optional_text(std::string_view text) { return text.empty() ? std::string_view() : text; }
-
-/// At most one line a second for each reason, with a count.
-class FailureLog {
- public:
-  /// \returns the line to write now, if any.
-  std::string add(const ErrorInfo& error) {
-    const Clock::time_point now = Clock::now();
-    Entry& entry = entries_[error.code];
-    ++entry.unsaid;
-    if (now - entry.said < std::chrono::seconds(1)) return "";
-    entry.said = now;
-    return std::to_string(std::exchange(entry.unsaid, 0)) + " not delivered (" + error.code + "): " + error.message;
-  }
-  /// What is left to say at the end.
-  std::string rest() {
-    std::string text;
-    for (auto& [code, entry] : entries_) {
-      if (entry.unsaid > 0)
-        text += (text.empty() ? "" : ", ") + std::to_string(std::exchange(entry.unsaid, 0)) + " more not delivered (" +
-                code + ")";
-    }
-    return text;
-  }
-
- private:
-  struct Entry {
-    Clock::time_point said{};
-    std::uint64_t unsaid = 0;
-  };
-  std::unordered_map<std::string, Entry> entries_;
-};
 
 void log_to_stderr(LogLevel level, std::string_view line) {
   if (level < LogLevel::warning) return;
@@ -86,7 +55,8 @@ class CppObserver : public StateObserver {
     while (pop(due)) {
       for (const DueCallback& callback : due) call(callback);
     }
-    const std::string rest = failures_.rest();
+    std::string rest;
+    for (const std::string& line : failures_.rest()) rest += (rest.empty() ? "" : ", ") + line;
     if (!rest.empty()) log(LogLevel::warning, rest);
   }
 

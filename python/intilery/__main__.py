@@ -15,9 +15,7 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser(
         "sandbox", add_help=False, help="run a stand-in for the service; `intilery sandbox --help` has its options"
     )
-    arguments, rest = parser.parse_known_args(argv)
-    if arguments.command != "sandbox":  # pragma: no cover
-        return 2
+    _, rest = parser.parse_known_args(argv)
     from . import _sandbox  # loads an HTTP server
 
     return _sandbox.run_command("intilery sandbox", rest)

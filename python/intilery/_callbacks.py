@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from typing import Any, Callable
 
 from . import _native
-from ._results import Receipt
 
 log = logging.getLogger("intilery")
 
@@ -32,30 +30,6 @@ class LoopHolder:
         work()
 
 
-class FailureLog:
-    """Writes failures that nobody observes: at most one line a second for each reason, with a count."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
-
-    def add(self, receipt: Receipt) -> None:
-        error = receipt.error
-        if error is None:
-            return
-        now = time.monotonic()
-        count = self._unsaid.pop(error.code, 0) + 1
-        if now - self._said.get(error.code, float("-inf")) < 1:
-            self._unsaid[error.code] = count
-            return
-        self._said[error.code] = now
-        log.warning("%d not delivered (%s): %s", count, error.code, error)
-
-    def rest(self) -> None:
-        for code, count in self._unsaid.items():
-            log.warning("%d more not delivered (%s)", count, code)
-
-
 def _call(function: Callable[[Any], object], argument: object) -> None:
     try:
         function(argument)
@@ -64,20 +38,15 @@ def _call(function: Callable[[Any], object], argument: object) -> None:
 
 
 def _serve(queue: _native.CallbackQueue, run: Callable[[Callable[[], None]], None]) -> None:
-    failures = FailureLog()
-
     def handle(batch: list[tuple[Any, Any]]) -> None:
         for what, argument in batch:
-            if what is None:
-                failures.add(argument)
-            elif isinstance(what, int):
+            if isinstance(what, int):
                 log.log(_LEVELS[what], "%s", argument)
             else:
                 _call(what, argument)
 
     while (batch := queue.pop()) is not None:
         run(lambda batch=batch: handle(batch))  # type: ignore[misc]
-    failures.rest()
 
 
 def start(queue: _native.CallbackQueue, loop: LoopHolder | None) -> threading.Thread:

@@ -1,8 +1,8 @@
 from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
-from typing_extensions import TypeAlias
+from typing_extensions import TypeAlias, Unpack
 
 from ._errors import IntileryError
 from ._results import Receipt
@@ -28,113 +28,59 @@ class Delivery:
     def add_done_callback(self, function: Callable[[Delivery], object], /) -> None: ...
     def __await__(self) -> Generator[Any, None, Receipt]: ...
 
+class Common(TypedDict, total=False):
+    """What every event call takes besides its own arguments."""
+
+    context: Mapping[str, Any] | None
+    timestamp: datetime | str | None
+    anonymous_id: str | None
+    message_id: str | None
+    on_delivery: OnDelivery | None
+
 class ClientBase:
     def identify(
         self,
         user_id: str | None,
         traits: Mapping[str, Any] | Object,
-        *,
-        context: Mapping[str, Any] | None = None,
-        timestamp: datetime | str | None = None,
-        anonymous_id: str | None = None,
-        message_id: str | None = None,
-        on_delivery: OnDelivery | None = None,
+        **common: Unpack[Common],
     ) -> Delivery: ...
     def track(
         self,
         user_id: str | None,
         event: str,
         properties: Mapping[str, Any] | Object | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        timestamp: datetime | str | None = None,
-        anonymous_id: str | None = None,
-        message_id: str | None = None,
-        on_delivery: OnDelivery | None = None,
+        **common: Unpack[Common],
     ) -> Delivery: ...
     def page(
         self,
         user_id: str | None = None,
         properties: Mapping[str, Any] | Object | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        timestamp: datetime | str | None = None,
-        anonymous_id: str | None = None,
-        message_id: str | None = None,
-        on_delivery: OnDelivery | None = None,
+        **common: Unpack[Common],
     ) -> Delivery: ...
     def screen(
         self,
         user_id: str | None = None,
         name: str | None = None,
         properties: Mapping[str, Any] | Object | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        timestamp: datetime | str | None = None,
-        anonymous_id: str | None = None,
-        message_id: str | None = None,
-        on_delivery: OnDelivery | None = None,
+        **common: Unpack[Common],
     ) -> Delivery: ...
     def send_email(
         self,
         user_id: str,
         asset_id: str,
         data: Mapping[str, Any] | Object | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        timestamp: datetime | str | None = None,
-        anonymous_id: str | None = None,
-        message_id: str | None = None,
-        on_delivery: OnDelivery | None = None,
+        **common: Unpack[Common],
     ) -> Delivery: ...
-    def send_sms(
-        self,
-        user_id: str,
-        asset_id: str,
-        data: Mapping[str, Any] | Object | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        timestamp: datetime | str | None = None,
-        anonymous_id: str | None = None,
-        message_id: str | None = None,
-        on_delivery: OnDelivery | None = None,
-    ) -> Delivery: ...
-    def send_print(
-        self,
-        user_id: str,
-        asset_id: str,
-        data: Mapping[str, Any] | Object | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        timestamp: datetime | str | None = None,
-        anonymous_id: str | None = None,
-        message_id: str | None = None,
-        on_delivery: OnDelivery | None = None,
-    ) -> Delivery: ...
-    def send_push(
-        self,
-        user_id: str,
-        asset_id: str,
-        data: Mapping[str, Any] | Object | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        timestamp: datetime | str | None = None,
-        anonymous_id: str | None = None,
-        message_id: str | None = None,
-        on_delivery: OnDelivery | None = None,
-    ) -> Delivery: ...
+    send_sms = send_email
+    send_print = send_email
+    send_push = send_email
     def start_journey(
         self,
         user_id: str,
         journey_id: str,
         step_id: str | None = None,
         data: Mapping[str, Any] | Object | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        timestamp: datetime | str | None = None,
-        anonymous_id: str | None = None,
-        message_id: str | None = None,
-        on_delivery: OnDelivery | None = None,
+        **common: Unpack[Common],
     ) -> Delivery: ...
     def send(self, message: Mapping[str, Any], *, on_delivery: OnDelivery | None = None) -> Delivery: ...
 
