@@ -52,22 +52,6 @@ ErrorInfo closed() {
 
 }  // namespace
 
-Receipt Finished::receipt() const {
-  Receipt receipt;
-  if (event != nullptr) receipt.message_id = event->message_id();
-  receipt.event_id = outcome->event_id;
-  receipt.status = outcome->status;
-  receipt.attempts = outcome->attempts;
-  receipt.route = outcome->route;
-  receipt.latency = latency;
-  if (outcome->error) {
-    auto error = std::make_shared<ErrorInfo>(*outcome->error);
-    error->message_id = receipt.message_id;
-    receipt.error = std::move(error);
-  }
-  return receipt;
-}
-
 struct ClientCore::Impl {
   Impl(Options given, const Library& library, std::shared_ptr<Observer> told)
       : options(std::move(given)),

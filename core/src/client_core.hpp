@@ -35,9 +35,6 @@ struct Finished {
   const queue::Event* event = nullptr;  ///< Null for an event that never got so far (`OnInvalid::report`).
   std::shared_ptr<const Outcome> outcome;
   std::chrono::microseconds latency{0};
-
-  /// The receipt, with the message id copied from the event.
-  Receipt receipt() const;
 };
 
 /// Told of fates and log lines. Called on the client's I/O thread or on a caller's thread inside `submit`; from more
