@@ -3,7 +3,7 @@
 const { EventEmitter } = require('node:events')
 const { performance } = require('node:perf_hooks')
 const { types, inspect } = require('node:util')
-const { Chunk, Delivery, Fates, callOut, chunkSize, settle } = require('./delivery.cjs')
+const { Chunk, Delivery, Fates, callOut, chunkSize } = require('./delivery.cjs')
 const { ConfigurationError, makeError } = require('./errors.cjs')
 const { FailureLog } = require('./failure_log.cjs')
 const { load } = require('./native.cjs')
@@ -409,10 +409,8 @@ class Client extends EventEmitter {
 
   /** Remembers an event that the native side has taken under the next sequence number. */
   #accept(customId, callback) {
-    const delivery = new Delivery(this.#chunk, this.#place, customId, callback)
-    this.#chunk.deliveries[this.#place++] = delivery
     if (this.#pending++ === 0) busy.add(this)
-    return delivery
+    return new Delivery(this.#chunk, this.#place++, customId, callback)
   }
 
   #receiveFates(fates) {
@@ -423,13 +421,12 @@ class Client extends EventEmitter {
       const number = Math.floor(sequence / chunkSize)
       const chunk = this.#chunks.get(number)
       const place = sequence - number * chunkSize
-      const delivery = chunk.deliveries[place]
-      chunk.deliveries[place] = undefined
-      if (--chunk.left === 0) this.#chunks.delete(number)
-      if (!settle(delivery, fates, row)) {
+      const observed = chunk.places[place]
+      if (!chunk.settle(place, fates, row)) {
         unobserved = true
-        this.#reportFailure(fates.errorInfo(row), delivery)
+        this.#reportFailure(fates.errorInfo(row), observed?.messageId ?? chunk.messageId(place))
       }
+      if (chunk.left === 0) this.#chunks.delete(number)
     }
     if (unobserved) this.#failures.write()
     if (this.#pending === 0) {
@@ -439,9 +436,8 @@ class Client extends EventEmitter {
     }
   }
 
-  #reportFailure(info, delivery) {
+  #reportFailure(info, messageId) {
     if (this.listenerCount('failure') > 0) {
-      const { messageId } = delivery
       callOut(() => this.emit('failure', { error: makeError(info, messageId), event: { messageId } }))
     } else if (!(this.#exiting && info.code === 'closed')) {
       this.#failures.add(info)

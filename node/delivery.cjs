@@ -9,18 +9,37 @@ const { makeError } = require('./errors.cjs')
 
 // bindings/node/node_client.hpp has the same numbers.
 const chunkSize = 1024
-const idSize = 36
+const idSize = 16
 
 const routes = ['event', 'batch']
 
-/** The events of `chunkSize` consecutive sequence numbers. */
+/** The events of `chunkSize` consecutive sequence numbers. Knows of a delivery only if somebody observes that. */
 class Chunk {
-  /** The native side writes the events' UUIDs here, as text of `idSize` bytes each. */
-  ids = Buffer.alloc(chunkSize * idSize)
-  /** Deliveries without a fate. */
-  deliveries = new Array(chunkSize)
+  /** The native side writes each event's UUID here, or zeros. */
+  ids = Buffer.allocUnsafeSlow(chunkSize * idSize)
+  /** Of each event its `Fates`; before those come, its `Delivery` if it is observed or has an id of its own. */
+  places = new Array(chunkSize)
+  /** Where in its `Fates` an event stands. */
+  rows = new Uint16Array(chunkSize)
   /** Events of this chunk without a fate, those not yet made included. */
   left = chunkSize
+
+  /** Gives an event its fate. Returns false if it failed and nobody observes it. */
+  settle(place, fates, row) {
+    const observed = this.places[place]
+    this.places[place] = fates
+    this.rows[place] = row
+    this.left -= 1
+    return observed === undefined ? !fates.failed(row) : settled(observed, fates, row)
+  }
+
+  /** Its message id as text; empty if it has none. */
+  messageId(place) {
+    const from = place * idSize
+    if (this.ids[from] === 0) return '' // a UUIDv7 begins with the time
+    const hex = this.ids.hexSlice(from, from + idSize)
+    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+  }
 }
 
 /** Fates that came together, in the form described in bindings/node/node_client.cpp, `deliver_fates`. */
@@ -88,45 +107,43 @@ function callOut(call) {
   }
 }
 
-/** @type {(delivery: Delivery, fates: Fates, row: number) => boolean} */
-let settle
+/**
+ * Tells whoever observes a delivery of its fate. Returns false if it failed and nobody does.
+ * @type {(delivery: Delivery, fates: Fates, row: number) => boolean}
+ */
+let settled
 
 class Delivery {
   #chunk
-  #at
+  #place
   #custom
-  #callback
-  #fates = null
-  #row = 0
-  #promise = null
-  #resolve = null
-  #reject = null
+  /** What observes it: `{ callback }`, `{ promise, resolve, reject }`, or both. */
+  #observer
 
   /**
    * @param {Chunk} chunk
-   * @param {number} at the event's place in the chunk
-   * @param {string | undefined} custom its message id, if that is the caller's own
+   * @param {number} place
+   * @param {string | undefined} custom its message id, if that is not in the chunk
    * @param {((error: Error | null, receipt?: object) => void) | undefined} callback
    */
-  constructor(chunk, at, custom, callback) {
+  constructor(chunk, place, custom, callback) {
     this.#chunk = chunk
-    this.#at = at
+    this.#place = place
     this.#custom = custom
-    this.#callback = callback
+    this.#observer = callback === undefined ? undefined : { callback }
+    if (callback !== undefined || custom !== undefined) chunk.places[place] = this
   }
 
   static {
-    /** Gives a delivery its fate. Returns false if it failed and nobody observes it. */
-    settle = (delivery, fates, row) => {
-      delivery.#fates = fates
-      delivery.#row = row
-      const callback = delivery.#callback
-      if (callback === undefined && delivery.#promise === null) return !fates.failed(row)
-      if (delivery.#promise !== null) delivery.#settlePromise()
+    settled = (delivery, fates, row) => {
+      const observer = delivery.#observer
+      if (observer === undefined) return !fates.failed(row)
+      const { callback } = observer
+      if (observer.promise !== undefined) delivery.#settlePromise()
       if (callback !== undefined) {
-        delivery.#callback = undefined
-        const error = delivery.#error()
-        callOut(() => (error === null ? callback(null, delivery.#receipt()) : callback(error)))
+        observer.callback = undefined
+        const error = delivery.#error(fates)
+        callOut(() => (error === null ? callback(null, delivery.#receipt(fates)) : callback(error)))
       }
       return true
     }
@@ -134,14 +151,11 @@ class Delivery {
 
   /** The id under which the event travels; empty for an event that was refused (`onInvalid: 'report'`). */
   get messageId() {
-    if (this.#custom !== undefined) return this.#custom
-    const from = this.#at * idSize
-    const { ids } = this.#chunk
-    return ids[from] === 0 ? '' : ids.latin1Slice(from, from + idSize)
+    return this.#custom ?? this.#chunk.messageId(this.#place)
   }
 
   get done() {
-    return this.#fates !== null
+    return this.#fates !== undefined
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a delivery can be awaited, and has no promise before it is
@@ -162,37 +176,54 @@ class Delivery {
   }
 
   [inspect.custom]() {
-    const fate = this.#fates === null ? 'pending' : this.#fates.failed(this.#row) ? 'failed' : 'delivered'
+    const fates = this.#fates
+    const fate = fates === undefined ? 'pending' : fates.failed(this.#row) ? 'failed' : 'delivered'
     return `Delivery { messageId: '${this.messageId}', ${fate} }`
   }
 
+  get #fates() {
+    const what = this.#chunk.places[this.#place]
+    return what instanceof Fates ? what : undefined
+  }
+
+  get #row() {
+    return this.#chunk.rows[this.#place]
+  }
+
   #observe() {
-    if (this.#promise === null) {
-      this.#promise = new Promise((resolve, reject) => {
-        this.#resolve = resolve
-        this.#reject = reject
+    this.#observer ??= {}
+    const observer = this.#observer
+    if (observer.promise === undefined) {
+      observer.promise = new Promise((resolve, reject) => {
+        observer.resolve = resolve
+        observer.reject = reject
       })
-      if (this.#fates !== null) this.#settlePromise()
+      if (this.done) {
+        this.#settlePromise()
+      } else {
+        this.#chunk.places[this.#place] = this
+      }
     }
-    return this.#promise
+    return observer.promise
   }
 
   #settlePromise() {
-    const error = this.#error()
+    const fates = this.#fates
+    const error = this.#error(fates)
     if (error === null) {
-      this.#resolve(this.#receipt())
+      this.#observer.resolve(this.#receipt(fates))
     } else {
-      this.#reject(error)
+      this.#observer.reject(error)
     }
   }
 
-  #receipt() {
-    return this.#fates.receipt(this.#row, this.messageId)
+  #receipt(fates) {
+    return fates.receipt(this.#row, this.messageId)
   }
 
-  #error() {
-    return this.#fates.failed(this.#row) ? makeError(this.#fates.errorInfo(this.#row), this.messageId) : null
+  #error(fates) {
+    return fates.failed(this.#row) ? makeError(fates.errorInfo(this.#row), this.messageId) : null
   }
 }
 
-module.exports = { Chunk, Delivery, Fates, callOut, chunkSize, settle }
+module.exports = { Chunk, Delivery, Fates, callOut, chunkSize }

@@ -159,10 +159,11 @@ class Arguments {
     Place place;
     std::unique_ptr<Refused> refused;
   };
-  ReadValue value(Argument argument) const {
+  ReadValue value(Argument argument, bool exact) const {
     ReadValue read;
     if (static_cast<std::size_t>(argument) >= values_.size()) return read;
-    if (reader_.read(env_, (*this)[argument], read.place)) {
+    const napi_value given = (*this)[argument];
+    if (exact ? reader_.read(env_, given, read.place) : reader_.read_json(env_, given, read.place)) {
       read.given = true;
     } else if (has(argument)) {
       read.given = true;
@@ -191,14 +192,14 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
   // A mistake found here must end as one that the core finds: thrown, or reported.
   try {
     const auto user_id = arguments.text(Argument::user_id, "userId");
-    auto body = arguments.value(Argument::body);
+    auto body = arguments.value(Argument::body, exact);
     const auto name = arguments.text(Argument::event, kind == CallKind::screen ? "name" : "event");
     const auto anonymous_id = arguments.text(Argument::anonymous_id, "anonymousId");
-    auto context = arguments.value(Argument::context);
+    auto context = arguments.value(Argument::context, exact);
     const auto message_id = arguments.text(Argument::message_id, "messageId");
     const auto target = arguments.text(Argument::target, kind == CallKind::journey ? "journeyId" : "assetId");
     const auto step_id = arguments.text(Argument::step_id, "stepId");
-    auto data = arguments.value(Argument::data);
+    auto data = arguments.value(Argument::data, exact);
 
     event::Draft draft;
     std::optional<Place> moment;

@@ -167,7 +167,7 @@ napi_value NodeClient::hand_over(napi_env env, const event::MessageId& id) {
   hold();
   const std::size_t place = sequence_++ % ids_in_chunk;
   if (!id.is_uuid()) return text_of(env, id.custom());
-  if (ids_bytes_ != nullptr) id.write_uuid(ids_bytes_ + place * id_size);
+  if (ids_bytes_ != nullptr) std::memcpy(ids_bytes_ + place * id_size, id.uuid().data(), id_size);
   return nullptr;
 }
 
@@ -183,7 +183,7 @@ Napi::Value NodeClient::refuse(const Napi::CallbackInfo& info) {
 
 Napi::Value NodeClient::set_ids(const Napi::CallbackInfo& info) {
   auto ids = info[0].As<Napi::Uint8Array>();
-  ids_bytes_ = reinterpret_cast<char*>(ids.Data());
+  ids_bytes_ = ids.Data();
   ids_ = Napi::Persistent(ids.As<Napi::Uint8Array>());
   return info.Env().Undefined();
 }

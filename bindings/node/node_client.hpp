@@ -80,13 +80,13 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
   std::size_t under_way_ = 0;    ///< Events without a fate and blocking calls, as JavaScript knows them.
   std::uintptr_t sequence_ = 0;  ///< Of the next event; JavaScript counts in step.
   Napi::Reference<Napi::Uint8Array> ids_;
-  char* ids_bytes_ = nullptr;
+  std::uint8_t* ids_bytes_ = nullptr;
   std::map<double, std::thread> calls_;
   std::atomic<bool> stopping_{false};
 };
 
 /// How many events share an array of ids, and how long a UUID is in it. node/delivery.cjs has the same numbers.
 constexpr std::size_t ids_in_chunk = 1024;
-constexpr std::size_t id_size = 36;
+constexpr std::size_t id_size = 16;
 
 }  // namespace intilery::node

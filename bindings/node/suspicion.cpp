@@ -12,74 +12,63 @@ namespace {
 
 constexpr std::size_t most_brackets = 64;
 
-/// Whether one of the shapes begins at `at`. Called only where the block scan saw the first two characters of one.
-bool shape_at(std::string_view json, std::size_t at) {
-  const std::string_view rest = json.substr(at);
-  const char before = at == 0 ? '\0' : json[at - 1];
-  switch (rest.front()) {
-    case '{':
-      return rest.starts_with("{}");
-    case '\\':
-      return rest.starts_with("\\ud");
-    case '"':
-      return rest.starts_with("\"Buffer\"") || (before == '{' && rest.starts_with("\"0\""));
-    case 'n':
-      return (before == ':' || before == ',' || before == '[') && rest.starts_with("null");
-    default:
-      return false;
-  }
-}
+/// Counts the brackets of a text and looks for the shapes.
+class Look {
+ public:
+  explicit Look(std::string_view json) : json_(json) {}
 
-bool scan_bytes(std::string_view json, std::size_t from, std::size_t& brackets) {
-  for (std::size_t i = from; i < json.size(); ++i) {
-    brackets += json[i] == '{' || json[i] == '[';
-    if (shape_at(json, i)) return true;
+  /// To be called for each place with an opening bracket, a backslash or "nu"; others do no harm.
+  /// \returns whether the text is suspicious.
+  bool at(std::size_t place) {
+    const std::string_view rest = json_.substr(place);
+    switch (rest.front()) {
+      case '{':
+        return ++brackets_ > most_brackets || rest.starts_with("{}") || rest.starts_with("{\"0\"") ||
+               rest.starts_with("{\"type\":\"Buffer\"");
+      case '[':
+        return ++brackets_ > most_brackets;
+      case '\\':
+        return rest.starts_with("\\ud");
+      case 'n': {
+        const char before = place == 0 ? ':' : json_[place - 1];
+        return (before == ':' || before == ',' || before == '[') && rest.starts_with("null");
+      }
+      default:
+        return false;
+    }
   }
-  return brackets > most_brackets;
-}
+
+ private:
+  const std::string_view json_;
+  std::size_t brackets_ = 0;
+};
 
 }  // namespace
 
+bool is_suspicious(std::string_view json) {
+  Look look(json);
+  std::size_t place = 0;
 #if defined(__SSE2__)
-
-bool is_suspicious(std::string_view json) {
-  if (json == "null") return true;
-  const auto all = [](char c) { return _mm_set1_epi8(c); };
-  const __m128i open_brace = all('{'), close_brace = all('}'), open_bracket = all('['), zero = all('0'),
-                backslash = all('\\'), u = all('u'), n = all('n'), quote = all('"'), b = all('B');
-  __m128i counts = _mm_setzero_si128();
-  std::size_t i = 0;
-  for (; i + 17 <= json.size(); i += 16) {
-    const auto load = [&](std::size_t at) {
-      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(json.data() + at));
-    };
-    const auto is = [](__m128i bytes, __m128i what) { return _mm_cmpeq_epi8(bytes, what); };
-    const __m128i here = load(i), next = load(i + 1);
-    const __m128i brace = is(here, open_brace), bracket = is(here, open_bracket);
-    const __m128i found =
-        _mm_or_si128(_mm_or_si128(_mm_and_si128(brace, is(next, close_brace)),
-                                  _mm_and_si128(_mm_or_si128(is(here, backslash), is(here, n)), is(next, u))),
-                     _mm_and_si128(is(here, quote), _mm_or_si128(is(next, b), is(next, zero))));
-    auto mask = static_cast<unsigned>(_mm_movemask_epi8(found));
-    for (; mask != 0; mask &= mask - 1) {
-      if (shape_at(json, i + static_cast<std::size_t>(__builtin_ctz(mask)))) return true;
+  const auto all = [](int c) { return _mm_set1_epi8(static_cast<char>(c)); };
+  const auto load = [&](std::size_t at) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(json.data() + at));
+  };
+  const auto is = [](__m128i bytes, __m128i what) { return _mm_cmpeq_epi8(bytes, what); };
+  const __m128i opening = all('{'), bit = all('{' ^ '['), backslash = all('\\'), n = all('n'), u = all('u');
+  for (; place + 17 <= json.size(); place += 16) {
+    const __m128i here = load(place);
+    const __m128i bracket = is(_mm_or_si128(here, bit), opening);
+    const __m128i null = _mm_and_si128(is(here, n), is(load(place + 1), u));
+    const __m128i found = _mm_or_si128(_mm_or_si128(bracket, null), is(here, backslash));
+    for (auto mask = static_cast<unsigned>(_mm_movemask_epi8(found)); mask != 0; mask &= mask - 1) {
+      if (look.at(place + static_cast<std::size_t>(__builtin_ctz(mask)))) return true;
     }
-    // Each match is a byte of -1; the sums of their absolute values lie in the two halves.
-    const __m128i opened = _mm_sub_epi8(_mm_setzero_si128(), _mm_or_si128(brace, bracket));
-    counts = _mm_add_epi64(counts, _mm_sad_epu8(opened, _mm_setzero_si128()));
   }
-  std::size_t brackets = static_cast<std::size_t>(_mm_cvtsi128_si64(counts)) +
-                         static_cast<std::size_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(counts, counts)));
-  return scan_bytes(json, i, brackets);
-}
-
-#else
-
-bool is_suspicious(std::string_view json) {
-  std::size_t brackets = 0;
-  return json == "null" || scan_bytes(json, 0, brackets);
-}
-
 #endif
+  for (; place < json.size(); ++place) {
+    if (look.at(place)) return true;
+  }
+  return false;
+}
 
 }  // namespace intilery::node

@@ -12,7 +12,7 @@ namespace intilery::node {
 ///     null             NaN, infinity, an invalid Date (or an honest null)
 ///     {}               Map, Set, RegExp, Promise … (or an honest empty object)
 ///     {"0"             a typed array
-///     "type":"Buffer"  a Buffer
+///     {"type":"Buffer" a Buffer
 ///     \ud              half of a surrogate pair
 ///     over 64 brackets maybe too deep
 ///

@@ -19,8 +19,6 @@ char* write_utf8(std::u16string_view text, char* to);
 /// on its JavaScript thread only.
 class TextReader {
  public:
-  TextReader() : units_(4096) {}
-
   /// Forgets what was read.
   void clear();
 
@@ -32,6 +30,10 @@ class TextReader {
 
   /// \returns false if `value` is not a string; nothing was read.
   bool read(napi_env env, napi_value value, Place& place);
+
+  /// The same for text of which half a surrogate pair is known not to be there, as JSON.stringify never writes one:
+  /// Node-API's own conversion may be used, which is faster.
+  bool read_json(napi_env env, napi_value value, Place& place);
 
   /// The UTF-8 of a place; its `data()` is never null. Valid until the next `read` or `clear`.
   std::string_view view(Place place) const { return {utf8_.data() + place.from, place.size}; }

@@ -61,7 +61,7 @@ struct ClientCore::Impl {
         transport(transport::make_curl_transport(options, library.name + "/" + library.version)),
         engine(options, queue, *transport,
                {.settled = [this](const queue::EventList& events, std::shared_ptr<const Outcome> outcome,
-                                  Clock::time_point now) { settled(events, std::move(outcome), now); },
+                                  Clock::time_point) { settled(events, std::move(outcome)); },
                 .log = [this](LogLevel level, const std::string& line) { observer->log(level, line); },
                 .unix_now_ms = event::unix_now_ms,
                 .seed = std::random_device{}()},
@@ -134,12 +134,14 @@ struct ClientCore::Impl {
 
   /// In this order, so that whoever waits for a delivery finds it counted, and whoever waits for a flush finds its
   /// deliveries told.
-  void settled(const queue::EventList& events, std::shared_ptr<const Outcome> outcome, Clock::time_point now) {
+  void settled(const queue::EventList& events, std::shared_ptr<const Outcome> outcome) {
     queue.count(events, outcome->error ? outcome->error->code : std::string());
     group.clear();
+    const std::int64_t now_us = event::unix_now_us();
     for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
-      group.push_back(
-          {event->tag, event, outcome, std::chrono::duration_cast<std::chrono::microseconds>(now - event->accepted)});
+      // The system's clock may have been set back meanwhile.
+      const std::chrono::microseconds latency(std::max<std::int64_t>(0, now_us - event->called_unix_us));
+      group.push_back({event->tag, event, outcome, latency});
     }
     observer->finished(group);
     queue.conclude(events, outcome->error == nullptr);
@@ -156,7 +158,6 @@ struct ClientCore::Impl {
 
   void submit(queue::EventPtr event, std::uintptr_t tag, Waiting& waiting) {
     event->tag = tag;
-    event->accepted = Clock::now();
     for (std::optional<Clock::time_point> deadline;;) {
       switch (queue.push(event)) {
         case queue::BoundedQueue::Push::accepted_wake:

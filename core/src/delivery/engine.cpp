@@ -42,15 +42,18 @@ Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Tr
 
 // What leaves.
 
-bool Engine::take_incoming() {
+bool Engine::take_incoming(TimePoint now) {
   queue::EventList incoming = queue_.take();
   const bool any = !incoming.empty();
-  while (queue::EventPtr event = incoming.pop_front()) lanes_.add(std::move(event));
+  while (queue::EventPtr event = incoming.pop_front()) {
+    event->accepted = now;
+    lanes_.add(std::move(event));
+  }
   return any;
 }
 
 bool Engine::step(TimePoint now) {
-  const bool any = take_incoming();
+  const bool any = take_incoming(now);
   if (now >= next_expiry_ && (circuit_.open() || !retries_.empty())) expire(now);
   while (may_send(now) && send_next(now)) {
   }
@@ -407,7 +410,7 @@ void Engine::settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoi
 }
 
 void Engine::drop_oldest(std::size_t footprint, TimePoint now) {
-  take_incoming();
+  take_incoming(now);
   // A tenth more than needed: the next calls need room too, and looking for the oldest takes time.
   std::size_t excess = queue_.excess(footprint);
   if (excess == 0) return;
@@ -440,7 +443,7 @@ void Engine::abort(TimePoint now) {
     }
   }
   for (auto& [moment, shipment] : std::exchange(retries_, {})) give_up(std::move(shipment));
-  take_incoming();
+  take_incoming(now);
   const queue::EventList waiting = lanes_.take_all();
   left += waiting.size();
   fail(waiting, given_up("closed", message), Route::event, now);

@@ -83,7 +83,7 @@ class Engine {
     std::optional<Read> read;            ///< or that.
   };
 
-  bool take_incoming();
+  bool take_incoming(TimePoint now);
   bool may_send(TimePoint now);
   bool send_next(TimePoint now);
   std::optional<Route> due(TimePoint now);

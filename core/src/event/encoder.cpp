@@ -222,7 +222,8 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
   if (draft.data) write_data(out, draft.data, command);
   write_context(draft, out);
 
-  const std::int64_t now = unix_now_ms();
+  const std::int64_t now_us = unix_now_us();
+  const std::int64_t now = now_us / 1000;
   std::int64_t moment = draft.timestamp_ms.value_or(now);
   under("timestamp", [&] {
     if (draft.timestamp.data() != nullptr) moment = parse_timestamp(draft.timestamp);
@@ -258,6 +259,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
         "has " + std::to_string(sent_size) + " bytes; max_event_bytes is " + std::to_string(max_event_bytes_), ""};
   }
   queue::EventPtr event = queue::Event::make(out.view());
+  event->called_unix_us = now_us;
   event->id_size = static_cast<std::uint32_t>(out.size() - before_id - 2);
   event->lane = std::hash<std::string_view>{}(has_user ? draft.user_id : draft.anonymous_id);
   event->has_sent_at = draft.sent_at.data() != nullptr;

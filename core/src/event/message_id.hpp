@@ -23,6 +23,8 @@ class MessageId {
   /// Writes the 36 characters of a UUID. Must not be called on a caller's id.
   void write_uuid(char* out) const;
   bool is_uuid() const { return custom_.empty(); }
+  /// The UUID; zeros before it is made, and for a caller's id.
+  const std::array<std::uint8_t, 16>& uuid() const { return uuid_; }
   const std::string& custom() const { return custom_; }
 
  private:

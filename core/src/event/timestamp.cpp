@@ -10,7 +10,7 @@ namespace intilery::event {
 namespace {
 
 using std::chrono::days;
-using std::chrono::milliseconds;
+using std::chrono::microseconds;
 using std::chrono::sys_days;
 
 void put_digits(char* out, int count, unsigned value) {
@@ -138,8 +138,10 @@ std::int64_t parse_timestamp(std::string_view text) {
   return unix_ms;
 }
 
-std::int64_t unix_now_ms() {
-  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+std::int64_t unix_now_us() {
+  return std::chrono::duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
+
+std::int64_t unix_now_ms() { return unix_now_us() / 1000; }
 
 }  // namespace intilery::event

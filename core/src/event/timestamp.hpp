@@ -22,7 +22,8 @@ TimestampText format_timestamp(std::int64_t unix_ms);
 /// Throws BadValue: `naive_timestamp` without a zone, else `invalid_timestamp`.
 std::int64_t parse_timestamp(std::string_view text);
 
-/// Milliseconds since the Unix epoch, by the system's clock.
+/// Microseconds and milliseconds since the Unix epoch, by the system's clock.
+std::int64_t unix_now_us();
 std::int64_t unix_now_ms();
 
 }  // namespace intilery::event

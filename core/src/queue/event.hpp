@@ -24,7 +24,8 @@ struct Event {
   std::uintptr_t tag = 0;      ///< Whose delivery this is; the observer's business.
   std::uint64_t lane = 0;      ///< Hash of the user: events of one lane stay in order.
   std::uint64_t sequence = 0;  ///< Place in the order of acceptance.
-  TimePoint accepted{};
+  std::int64_t called_unix_us = 0;  ///< When it was made. The caller reads one clock only.
+  TimePoint accepted{};             ///< When the I/O thread took it.
   std::uint32_t size = 0;
   std::uint32_t id_size = 0;  ///< Length of the message id as written (escaped).
   bool alone = false;         ///< Must not travel in a batch.
