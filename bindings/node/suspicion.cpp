@@ -50,9 +50,7 @@ bool is_suspicious(std::string_view json) {
   std::size_t place = 0;
 #if defined(__SSE2__)
   const auto all = [](int c) { return _mm_set1_epi8(static_cast<char>(c)); };
-  const auto load = [&](std::size_t at) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(json.data() + at));
-  };
+  const auto load = [&](std::size_t at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(json.data() + at)); };
   const auto is = [](__m128i bytes, __m128i what) { return _mm_cmpeq_epi8(bytes, what); };
   const __m128i opening = all('{'), bit = all('{' ^ '['), backslash = all('\\'), n = all('n'), u = all('u');
   for (; place + 17 <= json.size(); place += 16) {

@@ -20,10 +20,10 @@ using EventPtr = std::unique_ptr<Event, EventDeleter>;
 /// The bytes lie behind the header. They are the event's JSON object without its closing brace, so that whoever sends
 /// it can add `sentAt` without touching them; `messageId` is the last member.
 struct Event {
-  Event* next = nullptr;       ///< In whichever list holds it.
-  std::uintptr_t tag = 0;      ///< Whose delivery this is; the observer's business.
-  std::uint64_t lane = 0;      ///< Hash of the user: events of one lane stay in order.
-  std::uint64_t sequence = 0;  ///< Place in the order of acceptance.
+  Event* next = nullptr;            ///< In whichever list holds it.
+  std::uintptr_t tag = 0;           ///< Whose delivery this is; the observer's business.
+  std::uint64_t lane = 0;           ///< Hash of the user: events of one lane stay in order.
+  std::uint64_t sequence = 0;       ///< Place in the order of acceptance.
   std::int64_t called_unix_us = 0;  ///< When it was made. The caller reads one clock only.
   TimePoint accepted{};             ///< When the I/O thread took it.
   std::uint32_t size = 0;
