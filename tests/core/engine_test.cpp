@@ -85,10 +85,27 @@ class EngineTest : public testing::Test {
   }
 
   void track(const std::string& user, const std::string& id) {
+    submit({.user_id = user, .event = "E", .message_id = id});
+  }
+  void submit(const event::Draft& draft) {
     event::MessageId ignored;
-    queue::EventPtr event = encoder->encode({.user_id = user, .event = "E", .message_id = id}, ignored);
-    event->accepted = now;
+    queue::EventPtr event = encoder->encode(draft, ignored);
     ASSERT_NE(queue->push(event), queue::BoundedQueue::Push::full);
+  }
+  void identify(const std::string& user, const std::string& id) {
+    const std::string_view traits = R"({"city":"Bath"})";
+    submit({.action = event::Action::identify, .user_id = user, .body = source(traits), .message_id = id});
+  }
+  void email(const std::string& user, const std::string& id) {
+    submit({.user_id = user,
+            .event = "send_email",
+            .message_id = id,
+            .asset_id = "a-7",
+            .command = event::Draft::Command::asset});
+  }
+  static event::ValueSource source(const std::string_view& json) {
+    return {&json,
+            [](event::JsonWriter& out, const void* text) { out.literal(*static_cast<const std::string_view*>(text)); }};
   }
   void step() { engine->step(now); }
   /// Answers the oldest request, or that with `index`.
@@ -176,6 +193,81 @@ TEST_F(EngineTest, AFailingUserDoesNotHoldUpAnother) {
   answer(200);
   EXPECT_EQ(order, (std::vector<std::string>{"b1", "a1", "a2"}));
   EXPECT_EQ(fates.at("a1").attempts, 2);
+}
+
+TEST_F(EngineTest, ACommandWaitsUntilTheIdentifyBeforeItHasSettled) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  identify("a", "a1");
+  email("a", "a2");
+  track("a", "a3");
+  email("b", "b1");
+  step();
+  ASSERT_EQ(transport.sent.size(), 2u);
+  const TimePoint identified = now;
+  answer(200);  // a1
+  answer(200);  // b1: another user does not wait
+  EXPECT_TRUE(transport.sent.empty());
+  while (transport.sent.empty() && advance(now + 1s)) {
+  }
+  EXPECT_EQ(now - identified, 500ms);
+  ASSERT_EQ(transport.sent.size(), 1u);
+  answer(200);
+  answer(200);
+  EXPECT_EQ(order, (std::vector<std::string>{"a1", "b1", "a2", "a3"}));
+  EXPECT_FALSE(engine->nap(now).until) << "an engine at rest wakes for nothing";
+}
+
+TEST_F(EngineTest, ACommandThatComesLaterWaitsToo) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  identify("a", "a1");
+  step();
+  answer(200);
+  const TimePoint identified = now;
+  now += 300ms;
+  track("a", "a2");
+  email("a", "a3");
+  step();
+  ASSERT_EQ(transport.sent.size(), 1u) << "only the command waits";
+  answer(200);
+  EXPECT_TRUE(transport.sent.empty());
+  while (transport.sent.empty() && advance(now + 1s)) {
+  }
+  EXPECT_EQ(now - identified, 500ms);
+}
+
+TEST_F(EngineTest, ABatchDoesNotHoldACommandBesideTheIdentifyThatItWaitsFor) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 4;
+  begin();
+  identify("a", "a1");
+  track("a", "a2");
+  email("a", "a3");
+  email("b", "b1");
+  step();
+  ASSERT_EQ(transport.sent.size(), 1u);
+  EXPECT_EQ(transport.sent[0].body.find("a3"), std::string::npos);
+  EXPECT_NE(transport.sent[0].body.find("b1"), std::string::npos);
+  const TimePoint identified = now;
+  answer(200, R"({"success":true})");
+  while (transport.sent.empty() && advance(now + 1s)) {
+  }
+  EXPECT_GE(now - identified, 500ms);
+  ASSERT_EQ(transport.sent.size(), 1u);
+  answer(200, R"({"success":true})");
+  EXPECT_EQ(order, (std::vector<std::string>{"a1", "a2", "b1", "a3"}));
+}
+
+TEST_F(EngineTest, ACommandDoesNotWaitForAnIdentifyThatFailed) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  identify("a", "a1");
+  email("a", "a2");
+  step();
+  answer(400, R"({"success":false})");
+  EXPECT_EQ(fates.at("a1").error, "rejected");
+  ASSERT_EQ(transport.sent.size(), 1u);
 }
 
 TEST_F(EngineTest, AutoSendsSinglyWhileTheRateAllowsAndBatchesTheRest) {

@@ -54,6 +54,7 @@ bool Engine::take_incoming(TimePoint now) {
 
 bool Engine::step(TimePoint now) {
   const bool any = take_incoming(now);
+  lanes_.settle(now);
   if (now >= next_expiry_ && (circuit_.open() || !retries_.empty())) expire(now);
   while (may_send(now) && send_next(now)) {
   }
@@ -156,6 +157,7 @@ Engine::Nap Engine::nap(TimePoint now) {
   constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
   Nap nap;
   const auto not_after = [&](TimePoint moment) { nap.until = nap.until ? std::min(*nap.until, moment) : moment; };
+  if (const auto settled = lanes_.next_settled()) not_after(*settled);
   const bool anything = lanes_.ready() > 0 || lanes_.any_alone() || !retries_.empty() || !reads_.empty();
   if ((circuit_.open() && anything) || !retries_.empty()) not_after(next_expiry_);
   if (under_way_.size() >= options_.max_connections) {
@@ -404,7 +406,7 @@ void Engine::settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoi
   outcome.status = shipment->last_status;
   outcome.attempts = shipment->attempts;
   outcome.route = shipment->route;
-  lanes_.release(shipment->events);
+  lanes_.release(shipment->events, !outcome.error, now);
   surroundings_.settled(shipment->events, std::make_shared<const Outcome>(std::move(outcome)), now);
   if (shipment->next) retry_at(std::move(shipment->next), now);
 }

@@ -263,6 +263,8 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
   event->id_size = static_cast<std::uint32_t>(out.size() - before_id - 2);
   event->lane = std::hash<std::string_view>{}(has_user ? draft.user_id : draft.anonymous_id);
   event->has_sent_at = draft.sent_at.data() != nullptr;
+  event->identifies = draft.action == Action::identify;
+  event->commands = command != Draft::Command::none;
   event->action = static_cast<std::uint8_t>(draft.action);
   // Inside a batch, an event's name says its action: a track event of that name would change its meaning.
   const bool ambiguous =

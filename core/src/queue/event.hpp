@@ -30,6 +30,8 @@ struct Event {
   std::uint32_t id_size = 0;  ///< Length of the message id as written (escaped).
   bool alone = false;         ///< Must not travel in a batch.
   bool has_sent_at = false;   ///< The caller gave `sentAt`.
+  bool identifies = false;    ///< Its user's commands must wait until what it says has settled.
+  bool commands = false;      ///< A command to its user.
   std::uint8_t action = 0;    ///< An `event::Action`.
 
   /// Copies `bytes` behind a new header.

@@ -11,15 +11,15 @@ void Lanes::add(EventPtr event) {
   auto& entry = *lanes_.try_emplace(event->lane).first;
   Lane& lane = entry.second;
   const bool was_empty = lane.waiting.empty();
-  const bool is_ready = lane.held == 0 && !was_empty && !lane.waiting.front()->alone;
+  const bool is_ready = !was_empty && !lane.blocked() && !lane.waiting.front()->alone;
   lane.waiting.push_back(std::move(event));
   if (is_ready) ++ready_events_;
-  if (was_empty && lane.held == 0) make_ready(entry);
+  if (was_empty) make_ready(entry);
 }
 
 void Lanes::make_ready(Map::value_type& entry) {
   const Lane& lane = entry.second;
-  assert(lane.held == 0 && !lane.waiting.empty());
+  if (lane.waiting.empty() || lane.blocked()) return;
   if (lane.waiting.front()->alone) {
     alone_.push_back(entry.first);
   } else {
@@ -59,11 +59,13 @@ EventList Lanes::take_batch(std::size_t bytes, std::size_t overhead) {
     Lane& lane = lanes_.at(ready_.front());
     const std::size_t waiting = lane.waiting.size();
     std::size_t taken = 0;
-    while (!lane.waiting.empty() && !lane.waiting.front()->alone) {
+    bool unsettled = lane.settling > 0;
+    while (!lane.waiting.empty() && !lane.waiting.front()->alone && !(unsettled && lane.waiting.front()->commands)) {
       const std::size_t size = lane.waiting.front()->size + overhead;
       if (!batch.empty() && used + size > bytes) break;
       used += size;
       ++taken;
+      unsettled = unsettled || lane.waiting.front()->identifies;
       batch.push_back(lane.waiting.pop_front());
     }
     if (taken == 0) break;  // no room left
@@ -74,22 +76,40 @@ EventList Lanes::take_batch(std::size_t bytes, std::size_t overhead) {
   return batch;
 }
 
-void Lanes::drop_if_idle(std::uint64_t key) {
+void Lanes::go_on(std::uint64_t key) {
   const auto found = lanes_.find(key);
-  if (found->second.held > 0) return;
-  if (found->second.waiting.empty()) {
+  if (found->second.idle()) {
     lanes_.erase(found);
   } else {
     make_ready(*found);
   }
 }
 
-void Lanes::release(const EventList& events) {
+void Lanes::release(const EventList& events, bool delivered, TimePoint now) {
   for (const Event* event = events.front(); event != nullptr; event = event->next) {
     Lane& lane = lanes_.at(event->lane);
     assert(lane.held > 0);
-    if (--lane.held == 0) drop_if_idle(event->lane);
+    if (event->identifies && delivered) {
+      ++lane.settling;
+      settling_.emplace_back(now + settling_time, event->lane);
+    }
+    if (--lane.held == 0) go_on(event->lane);
   }
+}
+
+void Lanes::settle(TimePoint now) {
+  while (!settling_.empty() && settling_.front().first <= now) {
+    const std::uint64_t key = settling_.front().second;
+    settling_.pop_front();
+    Lane& lane = lanes_.at(key);
+    const bool was_blocked = lane.waiting.empty() || lane.blocked();
+    if (--lane.settling == 0 && was_blocked && lane.held == 0) go_on(key);
+  }
+}
+
+std::optional<TimePoint> Lanes::next_settled() const {
+  if (settling_.empty()) return std::nullopt;
+  return settling_.front().first;
 }
 
 void Lanes::put_back(EventList events) {
@@ -108,7 +128,7 @@ void Lanes::put_back(EventList events) {
     assert(lane.held >= list.size());
     lane.held -= list.size();
     lane.waiting.prepend(std::move(list));
-    if (lane.held == 0) drop_if_idle(key);
+    if (lane.held == 0) go_on(key);
   }
 }
 
@@ -122,11 +142,11 @@ EventList Lanes::take_if(Chosen chosen) {
     Lane& lane = entry->second;
     // A lane is in order, so what is chosen comes first.
     while (!lane.waiting.empty() && chosen(*lane.waiting.front())) taken.push_back(lane.waiting.pop_front());
-    if (lane.held == 0 && lane.waiting.empty()) {
+    if (lane.idle()) {
       entry = lanes_.erase(entry);
       continue;
     }
-    if (lane.held == 0) make_ready(*entry);
+    make_ready(*entry);
     ++entry;
   }
   return taken;

@@ -2,20 +2,26 @@
 /// The order of each user's events.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 #include "queue/event_list.hpp"
 
 namespace intilery::queue {
 
 /// Events by user. A lane whose events are under way is held: none of its later events leaves before they have their
-/// fate, so each user's events arrive in the order of the calls, while users do not wait for each other.
-/// For the I/O thread only.
+/// fate, so each user's events arrive in the order of the calls, while users do not wait for each other. Where an
+/// identify was delivered, the lane settles for a while: no command leaves it (contract.md: a command reads what the
+/// identify wrote). For the I/O thread only.
 class Lanes {
  public:
+  /// How long a lane settles.
+  static constexpr std::chrono::milliseconds settling_time{500};
+
   /// Appends to the event's lane.
   void add(EventPtr event);
 
@@ -34,7 +40,11 @@ class Lanes {
   EventList take_batch(std::size_t bytes, std::size_t overhead);
 
   /// The events have their fate: their lanes go on.
-  void release(const EventList& events);
+  void release(const EventList& events, bool delivered, TimePoint now);
+  /// Lets go on what has settled.
+  void settle(TimePoint now);
+  /// When the next lane has settled.
+  std::optional<TimePoint> next_settled() const;
   /// The events go back to where they were taken from, in their order.
   void put_back(EventList events);
 
@@ -48,19 +58,25 @@ class Lanes {
  private:
   struct Lane {
     EventList waiting;
-    std::size_t held = 0;  ///< Events of this lane that are under way.
+    std::size_t held = 0;      ///< Events of this lane that are under way.
+    std::size_t settling = 0;  ///< Its entries in `settling_`.
+
+    bool idle() const { return waiting.empty() && held == 0 && settling == 0; }
+    /// Whether its first event must wait for something.
+    bool blocked() const { return held > 0 || (settling > 0 && waiting.front()->commands); }
   };
   using Map = std::unordered_map<std::uint64_t, Lane>;
   void make_ready(Map::value_type& lane);
-  void drop_if_idle(std::uint64_t key);
+  void go_on(std::uint64_t key);
   EventPtr take_from(std::deque<std::uint64_t>& lanes);
   template <class Chosen>
   EventList take_if(Chosen chosen);
 
   Map lanes_;
-  std::deque<std::uint64_t> ready_;  ///< Lanes that are not held and begin with an event for a batch.
-  std::deque<std::uint64_t> alone_;  ///< Lanes that are not held and begin with an event that must go alone.
-  std::size_t ready_events_ = 0;     ///< Events of the lanes in `ready_`.
+  std::deque<std::uint64_t> ready_;  ///< Lanes that are not blocked and begin with an event for a batch.
+  std::deque<std::uint64_t> alone_;  ///< Lanes that are not blocked and begin with an event that must go alone.
+  std::deque<std::pair<TimePoint, std::uint64_t>> settling_;  ///< Lanes by when they have settled.
+  std::size_t ready_events_ = 0;                              ///< Events of the lanes in `ready_`.
 };
 
 }  // namespace intilery::queue
