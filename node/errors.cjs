@@ -9,7 +9,8 @@
  *      ├─ ClosedError          the client was closed before the call
  *      ├─ DeliveryError        the event was accepted and will not be sent (again)
  *      │   └─ AuthError        … because the token has no rights
- *      └─ TimeoutError         a wait ended before what it waited for; nothing is lost
+ *      ├─ TimeoutError         a wait ended before what it waited for; nothing is lost
+ *      └─ SpoolError           the spool cannot be opened, or an event not be written there
  */
 
 class IntileryError extends Error {
@@ -53,6 +54,8 @@ class AuthError extends DeliveryError {}
 
 class TimeoutError extends IntileryError {}
 
+class SpoolError extends IntileryError {}
+
 const kinds = {
   configuration: ConfigurationError,
   validation: ValidationError,
@@ -61,6 +64,7 @@ const kinds = {
   delivery: DeliveryError,
   auth: AuthError,
   timeout: TimeoutError,
+  spool: SpoolError,
 }
 
 for (const type of [IntileryError, ...Object.values(kinds)]) {
@@ -89,4 +93,5 @@ module.exports = {
   DeliveryError,
   AuthError,
   TimeoutError,
+  SpoolError,
 }

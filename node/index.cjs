@@ -14,6 +14,7 @@ module.exports = {
   DeliveryError: errors.DeliveryError,
   AuthError: errors.AuthError,
   TimeoutError: errors.TimeoutError,
+  SpoolError: errors.SpoolError,
   optionList,
   version,
 }

@@ -47,6 +47,12 @@ export interface Options {
   blockTimeout?: number
   /** A mistake in a call. Default: `raise`, at the call. `report`: as a failed delivery. */
   onInvalid?: 'raise' | 'report'
+  /** A folder. Events are kept there until their fate is known, so they outlive the process. */
+  spoolPath?: string
+  /** Bound on this client's file in the spool, and on the dead letters. */
+  spoolMaxBytes?: number
+  /** What an event in the spool survives: `process`: kill -9. `power`: a power cut too, for an fsync a call. */
+  spoolSync?: 'process' | 'power'
   /** How often a failed request is sent again. Default: until deliveryTimeout. */
   maxRetries?: number | null
   /** The first wait before a retry, with full jitter; it doubles. Default: 500. */
@@ -286,6 +292,8 @@ export class DeliveryError extends IntileryError {
 export class AuthError extends DeliveryError {}
 /** A wait ended before what it waited for. Nothing is lost. */
 export class TimeoutError extends IntileryError {}
+/** The spool cannot be opened, or an event not be written there; then it was not accepted. */
+export class SpoolError extends IntileryError {}
 
 /** One option, as the core declares it. */
 export interface OptionInfo {

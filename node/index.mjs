@@ -12,6 +12,7 @@ export const {
   DeliveryError,
   AuthError,
   TimeoutError,
+  SpoolError,
   optionList,
   version,
 } = intilery

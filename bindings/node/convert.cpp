@@ -23,6 +23,8 @@ std::string_view name_of(ErrorKind kind) {
       return "auth";
     case ErrorKind::timeout:
       return "timeout";
+    case ErrorKind::spool:
+      return "spool";
   }
   return "delivery";
 }

@@ -14,6 +14,7 @@
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
 #include "queue/bounded_queue.hpp"
+#include "queue/spool.hpp"
 #include "readback/verifier.hpp"
 #include "transport/curl_transport.hpp"
 #include "wait_slices.hpp"
@@ -75,6 +76,11 @@ struct ClientCore::Impl {
       observer->log(LogLevel::warning,
                     "client_id and account_id are usually lower case and brand_id upper case; they are sent as given");
     }
+    if (!options.spool_path.empty()) {
+      spool = std::make_unique<queue::Spool>(
+          options, [this](LogLevel level, const std::string& line) { observer->log(level, line); });
+      queue.restore(spool->adopt());
+    }
     io_thread = std::thread([this] { run(); });
   }
 
@@ -88,7 +94,9 @@ struct ClientCore::Impl {
     }
     transport->wake();
     const std::lock_guard lock(join_mutex);
-    if (io_thread.joinable()) io_thread.join();
+    if (!io_thread.joinable()) return;
+    io_thread.join();
+    if (spool) spool->close();
   }
 
   /// Has `command` run on the I/O thread. False once that has ended.
@@ -135,16 +143,34 @@ struct ClientCore::Impl {
   /// In this order, so that whoever waits for a delivery finds it counted, and whoever waits for a flush finds its
   /// deliveries told.
   void settled(const queue::EventList& events, std::shared_ptr<const Outcome> outcome) {
+    if (spool) settle_spool(events, outcome->error.get());
     queue.count(events, outcome->error ? outcome->error->code : std::string());
     group.clear();
     const std::int64_t now_us = event::unix_now_us();
+    std::size_t adopted = 0;
     for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
+      if (event->adopted) {  // whoever called is gone
+        ++adopted;
+        continue;
+      }
       // The system's clock may have been set back meanwhile.
       const std::chrono::microseconds latency(std::max<std::int64_t>(0, now_us - event->called_unix_us));
       group.push_back({event->tag, event, outcome, latency});
     }
-    observer->finished(group);
+    if (!group.empty()) observer->finished(group);
+    if (adopted > 0 && outcome->error && outcome->error->code != "closed") {
+      observer->log(LogLevel::warning, std::to_string(adopted) + " events that an earlier client left in the spool failed: " +
+                                           outcome->error->message);
+    }
     queue.conclude(events, outcome->error == nullptr);
+  }
+
+  void settle_spool(const queue::EventList& events, const ErrorInfo* error) {
+    if (error == nullptr || error->code == "dropped") {
+      spool->remove(events);
+    } else if (error->code != "closed") {  // what was not sent yet stays for the next client
+      spool->bury(events, *error);
+    }
   }
 
   /// Tells of an event that failed in the call.
@@ -158,6 +184,28 @@ struct ClientCore::Impl {
 
   void submit(queue::EventPtr event, std::uintptr_t tag, Waiting& waiting) {
     event->tag = tag;
+    if (spool) {
+      if (queue.closed()) throw_error(closed());
+      if (options.spool_sync == SpoolSync::power) waiting.release();
+      try {
+        spool->store(*event);
+      } catch (...) {
+        if (options.spool_sync == SpoolSync::power) waiting.reacquire();
+        throw;
+      }
+      if (options.spool_sync == SpoolSync::power) waiting.reacquire();
+    }
+    try {
+      enqueue(event, tag, waiting);
+    } catch (...) {
+      if (spool) spool->remove(*event);
+      throw;
+    }
+    if (event && spool) spool->remove(*event);  // refused, and told so
+  }
+
+  /// Leaves the event with its owner if it was not accepted.
+  void enqueue(queue::EventPtr& event, std::uintptr_t tag, Waiting& waiting) {
     for (std::optional<Clock::time_point> deadline;;) {
       switch (queue.push(event)) {
         case queue::BoundedQueue::Push::accepted_wake:
@@ -200,6 +248,7 @@ struct ClientCore::Impl {
   const std::shared_ptr<Observer> observer;
   const event::Encoder encoder;
   queue::BoundedQueue queue;
+  std::unique_ptr<queue::Spool> spool;  ///< Null without one.
   const std::unique_ptr<transport::Transport> transport;
   delivery::Engine engine;      ///< The I/O thread's, but for `fill`.
   std::vector<Finished> group;  ///< The I/O thread's; kept for its memory.

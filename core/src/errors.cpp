@@ -18,6 +18,8 @@ void throw_error(ErrorInfo info) {
       throw AuthError(std::move(info));
     case ErrorKind::timeout:
       throw TimeoutError(std::move(info));
+    case ErrorKind::spool:
+      throw SpoolError(std::move(info));
     case ErrorKind::delivery:
       break;
   }

@@ -24,7 +24,8 @@ using std::chrono::milliseconds;
 /// Where an option lives. The kind of the member is the option's type.
 using Member = std::variant<std::string Options::*, bool Options::*, double Options::*, std::size_t Options::*,
                             std::optional<std::size_t> Options::*, milliseconds Options::*, nlohmann::json Options::*,
-                            DeliveryMode Options::*, OnFull Options::*, OnInvalid Options::*>;
+                            std::optional<milliseconds> Options::*, DeliveryMode Options::*, OnFull Options::*,
+                            OnInvalid Options::*, SpoolSync Options::*>;
 
 struct Declaration {
   std::string_view name;
@@ -42,6 +43,7 @@ constexpr double day = 86'400;  // durations are bounded in seconds
 constexpr std::array<std::string_view, 3> delivery_modes{"auto", "event", "batch"};
 constexpr std::array<std::string_view, 4> on_full_choices{"fail", "raise", "block", "drop_oldest"};
 constexpr std::array<std::string_view, 2> on_invalid_choices{"raise", "report"};
+constexpr std::array<std::string_view, 2> spool_sync_choices{"process", "power"};
 
 /// The single list of options, in the order of `Options`, whose members hold the defaults.
 const std::vector<Declaration>& declarations() {
@@ -121,6 +123,17 @@ const std::vector<Declaration>& declarations() {
       {.name = "on_invalid",
        .member = &Options::on_invalid,
        .help = "A mistake in a call: raise at the call, or report it as a failed delivery."},
+      {.name = "spool_path",
+       .member = &Options::spool_path,
+       .help = "A folder. Events are kept there until their fate is known, so they outlive the process."},
+      {.name = "spool_max_bytes",
+       .member = &Options::spool_max_bytes,
+       .help = "Bound on this client's file in the spool, and on the dead letters.",
+       .minimum = 100'000,
+       .maximum = 1e15},
+      {.name = "spool_sync",
+       .member = &Options::spool_sync,
+       .help = "What an event in the spool survives: process: kill -9. power: a power cut too, for an fsync a call."},
       {.name = "max_retries",
        .member = &Options::max_retries,
        .help = "How often a failed request is sent again. Default: until delivery_timeout.",
@@ -137,7 +150,7 @@ const std::vector<Declaration>& declarations() {
        .maximum = day},
       {.name = "delivery_timeout",
        .member = &Options::delivery_timeout,
-       .help = "How long an event may fail or find no server.",
+       .help = "How long an event may fail or find no server. Default: 5 minutes; with a spool, no limit.",
        .minimum = 0.001,
        .maximum = 365 * day},
       {.name = "request_timeout",
@@ -178,6 +191,7 @@ const std::vector<Declaration>& declarations() {
 
 std::string_view choice_text(DeliveryMode mode) { return delivery_modes[static_cast<std::size_t>(mode)]; }
 std::string_view choice_text(OnFull choice) { return on_full_choices[static_cast<std::size_t>(choice)]; }
+std::string_view choice_text(SpoolSync choice) { return spool_sync_choices[static_cast<std::size_t>(choice)]; }
 std::string_view choice_text(OnInvalid choice) { return on_invalid_choices[static_cast<std::size_t>(choice)]; }
 
 template <class... Cases>
@@ -226,6 +240,10 @@ OptionInfo describe(const Declaration& option) {
                    info.type = "duration";
                    info.default_text = number_text(static_cast<double>((defaults.*m).count()) / 1000);
                  },
+                 [&](std::optional<milliseconds> Options::*) {
+                   info.type = "duration";
+                   info.default_text = "none";
+                 },
                  [&](nlohmann::json Options::*) {
                    info.type = "object";
                    info.default_text = "none";
@@ -243,6 +261,11 @@ OptionInfo describe(const Declaration& option) {
                  [&](OnInvalid Options::* m) {
                    info.type = "choice";
                    info.choices.assign(on_invalid_choices.begin(), on_invalid_choices.end());
+                   info.default_text = choice_text(defaults.*m);
+                 },
+                 [&](SpoolSync Options::* m) {
+                   info.type = "choice";
+                   info.choices.assign(spool_sync_choices.begin(), spool_sync_choices.end());
                    info.default_text = choice_text(defaults.*m);
                  },
              },
@@ -283,16 +306,15 @@ class Setter {
   void operator()(double Options::* m) { options_.*m = bounded(1); }
   void operator()(std::size_t Options::* m) { options_.*m = whole(); }
   void operator()(std::optional<std::size_t> Options::* m) { options_.*m = whole(); }
-  void operator()(milliseconds Options::* m) {
-    const double unit = static_cast<double>(style_.duration_unit.count());
-    options_.*m = milliseconds(std::llround(bounded(1000 / unit) * unit));
-  }
+  void operator()(milliseconds Options::* m) { options_.*m = duration(); }
+  void operator()(std::optional<milliseconds> Options::* m) { options_.*m = duration(); }
   void operator()(nlohmann::json Options::* m) {
     if (!value_.is_object()) refuse_kind("an object");
     options_.*m = value_;
   }
   void operator()(DeliveryMode Options::* m) { options_.*m = static_cast<DeliveryMode>(choose(delivery_modes)); }
   void operator()(OnFull Options::* m) { options_.*m = static_cast<OnFull>(choose(on_full_choices)); }
+  void operator()(SpoolSync Options::* m) { options_.*m = static_cast<SpoolSync>(choose(spool_sync_choices)); }
   void operator()(OnInvalid Options::* m) { options_.*m = static_cast<OnInvalid>(choose(on_invalid_choices)); }
 
  private:
@@ -316,6 +338,10 @@ class Setter {
              "must be from " + number_text(option_.minimum * scale) + " to " + number_text(option_.maximum * scale));
     }
     return number;
+  }
+  milliseconds duration() const {
+    const double unit = static_cast<double>(style_.duration_unit.count());
+    return milliseconds(std::llround(bounded(1000 / unit) * unit));
   }
   std::size_t whole() const {
     const double number = bounded(1);
@@ -347,7 +373,8 @@ nlohmann::json from_text(const Declaration& option, const std::string& text) {
   const bool is_text = std::holds_alternative<std::string Options::*>(option.member) ||
                        std::holds_alternative<DeliveryMode Options::*>(option.member) ||
                        std::holds_alternative<OnFull Options::*>(option.member) ||
-                       std::holds_alternative<OnInvalid Options::*>(option.member);
+                       std::holds_alternative<OnInvalid Options::*>(option.member) ||
+                       std::holds_alternative<SpoolSync Options::*>(option.member);
   if (is_text) return text;
   if (std::holds_alternative<bool Options::*>(option.member)) {
     if (text == "1" || text == "true" || text == "yes" || text == "on") return true;
@@ -480,6 +507,13 @@ void check_options(const Options& options, const OptionStyle& style) {
     if (const auto* duration = std::get_if<milliseconds Options::*>(&option.member)) {
       scale = 1000.0 / static_cast<double>(style.duration_unit.count());
       value = static_cast<double>((options.**duration).count()) / static_cast<double>(style.duration_unit.count());
+    }
+    if (const auto* duration = std::get_if<std::optional<milliseconds> Options::*>(&option.member)) {
+      scale = 1000.0 / static_cast<double>(style.duration_unit.count());
+      value = option.minimum * scale;
+      if (options.**duration) {
+        value = static_cast<double>((options.**duration)->count()) / static_cast<double>(style.duration_unit.count());
+      }
     }
     if (!(value >= option.minimum * scale && value <= option.maximum * scale) && option.maximum > 0) {
       refuse(option.name, "out_of_bounds",

@@ -16,6 +16,7 @@ from ._errors import (
     DeliveryError,
     IntileryError,
     QueueFullError,
+    SpoolError,
     TimeoutError,
     ValidationError,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "QueueFullError",
     "Receipt",
     "Stats",
+    "SpoolError",
     "TimeoutError",
     "ValidationError",
     "Verification",

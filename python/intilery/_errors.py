@@ -7,7 +7,8 @@
      ├─ ClosedError          the client was closed before the call
      ├─ DeliveryError        the event was accepted and will not be sent (again): `reason`, `arrived` …
      │   └─ AuthError        … because the token has no rights
-     └─ TimeoutError         a wait ended before what it waited for; nothing is lost (also the built-in TimeoutError)
+     ├─ TimeoutError         a wait ended before what it waited for; nothing is lost (also the built-in TimeoutError)
+     └─ SpoolError           the spool cannot be opened, or an event not be written there
 
 No message ever shows the token, nor what an event holds. All can be pickled.
 """
@@ -108,6 +109,10 @@ class TimeoutError(IntileryError, builtins.TimeoutError):
     """A wait ended before what it waited for. Nothing is lost: delivery goes on."""
 
 
+class SpoolError(IntileryError):
+    """The spool cannot be opened, or an event not be written there; then it was not accepted."""
+
+
 def _restore(cls: type[IntileryError], message: str, attributes: dict[str, object]) -> IntileryError:
     error = cls(message)
     error.__dict__.update(attributes)
@@ -141,4 +146,4 @@ def make_error(
             attempts=attempts,
             message_id=message_id,
         )
-    return {2: QueueFullError, 3: ClosedError, 6: TimeoutError}[kind](message, code=code)
+    return {2: QueueFullError, 3: ClosedError, 6: TimeoutError, 7: SpoolError}[kind](message, code=code)

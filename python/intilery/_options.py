@@ -27,10 +27,13 @@ class Options(TypedDict, total=False):
     on_full: Literal["fail", "raise", "block", "drop_oldest"]
     block_timeout: float
     on_invalid: Literal["raise", "report"]
+    spool_path: str
+    spool_max_bytes: int
+    spool_sync: Literal["process", "power"]
     max_retries: int | None
     retry_initial: float
     retry_max: float
-    delivery_timeout: float
+    delivery_timeout: float | None
     request_timeout: float
     connect_timeout: float
     max_connections: int

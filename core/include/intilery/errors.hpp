@@ -8,7 +8,8 @@
 ///      ├─ ClosedError          the client was closed before the call
 ///      ├─ DeliveryError        the event was accepted and will not be sent (again): `reason()`, `arrived()` …
 ///      │   └─ AuthError        … because the token has no rights
-///      └─ TimeoutError         a wait ended before what it waited for; nothing is lost
+///      ├─ TimeoutError         a wait ended before what it waited for; nothing is lost
+///      └─ SpoolError           the spool cannot be opened, or an event not be written there
 ///
 /// No message ever shows the token, nor what an event holds.
 #pragma once
@@ -19,7 +20,7 @@
 namespace intilery {
 
 /// Which class an error is of.
-enum class ErrorKind { configuration, validation, queue_full, closed, delivery, auth, timeout };
+enum class ErrorKind { configuration, validation, queue_full, closed, delivery, auth, timeout, spool };
 
 /// Whether an event that failed reached Intilery.
 enum class Arrived {
@@ -105,6 +106,11 @@ class AuthError : public DeliveryError {
 
 /// A wait ended before what it waited for. Nothing is lost: delivery goes on.
 class TimeoutError : public IntileryError {
+  using IntileryError::IntileryError;
+};
+
+/// The spool cannot be opened or written: `spool_unusable`, or `spool_full`. Of an event call: it was not accepted.
+class SpoolError : public IntileryError {
   using IntileryError::IntileryError;
 };
 

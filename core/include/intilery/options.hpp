@@ -37,6 +37,12 @@ enum class OnInvalid {
   report,  ///< The delivery fails with ValidationError; the call does not.
 };
 
+/// What an event in the spool survives once its call has returned.
+enum class SpoolSync {
+  process,  ///< The end of the process, `kill -9` included.
+  power,    ///< A power cut too: one fsync, for many callers if they come together.
+};
+
 /// The settings of a client. An aggregate: `Options{.client_id = "hea", …}`. Times are `std::chrono`, sizes bytes.
 struct Options {
   // Who is sending. All four are required.
@@ -65,11 +71,17 @@ struct Options {
   std::chrono::milliseconds block_timeout{10'000};
   OnInvalid on_invalid = OnInvalid::raise;
 
+  // On disk.
+  std::string spool_path = {};  ///< A folder. Events are written there before their call returns; see docs/spool.md.
+  std::size_t spool_max_bytes = 1'000'000'000;  ///< Bound on this client's file there, and on the dead letters.
+  SpoolSync spool_sync = SpoolSync::process;
+
   // Trouble.
   std::optional<std::size_t> max_retries = {};          ///< Default: no limit but `delivery_timeout`.
   std::chrono::milliseconds retry_initial{500};         ///< First backoff, with full jitter.
   std::chrono::milliseconds retry_max{30'000};          ///< Longest backoff, and the longest `Retry-After` obeyed.
-  std::chrono::milliseconds delivery_timeout{300'000};  ///< How long an event may fail, or find no server.
+  /// How long an event may fail, or find no server. Default: 5 minutes; with a spool, no limit.
+  std::optional<std::chrono::milliseconds> delivery_timeout = {};
 
   // Connections.
   std::chrono::milliseconds request_timeout{15'000};

@@ -38,7 +38,10 @@ Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Tr
       bucket_(options.rate_limit, options.burst, now),
       backoff_(options.retry_initial, options.retry_max, surroundings_.seed),
       circuit_(Backoff(options.retry_initial, options.retry_max, surroundings_.seed + 1)),
-      batch_bytes_(options.max_batch_bytes.value_or(options.max_request_bytes)) {}
+      delivery_timeout_(options.delivery_timeout),
+      batch_bytes_(options.max_batch_bytes.value_or(options.max_request_bytes)) {
+  if (!delivery_timeout_ && options.spool_path.empty()) delivery_timeout_ = std::chrono::minutes(5);
+}
 
 // What leaves.
 
@@ -55,7 +58,7 @@ bool Engine::take_incoming(TimePoint now) {
 bool Engine::step(TimePoint now) {
   const bool any = take_incoming(now);
   lanes_.settle(now);
-  if (now >= next_expiry_ && (circuit_.open() || !retries_.empty())) expire(now);
+  if (delivery_timeout_ && now >= next_expiry_ && (circuit_.open() || !retries_.empty())) expire(now);
   while (may_send(now) && send_next(now)) {
   }
   publish(now);
@@ -159,7 +162,7 @@ Engine::Nap Engine::nap(TimePoint now) {
   const auto not_after = [&](TimePoint moment) { nap.until = nap.until ? std::min(*nap.until, moment) : moment; };
   if (const auto settled = lanes_.next_settled()) not_after(*settled);
   const bool anything = lanes_.ready() > 0 || lanes_.any_alone() || !retries_.empty() || !reads_.empty();
-  if ((circuit_.open() && anything) || !retries_.empty()) not_after(next_expiry_);
+  if (delivery_timeout_ && ((circuit_.open() && anything) || !retries_.empty())) not_after(next_expiry_);
   if (under_way_.size() >= options_.max_connections) {
     nap.wake_at = never;
     return nap;
@@ -342,7 +345,7 @@ void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
     return;
   }
   const TimePoint moment = now + std::max(backoff_.next(shipment->failures), std::min(wish, options_.retry_max));
-  const TimePoint last_chance = *shipment->failing_since + options_.delivery_timeout;
+  const TimePoint last_chance = delivery_timeout_ ? *shipment->failing_since + *delivery_timeout_ : moment;
   retry_at(std::move(shipment), std::min(moment, last_chance));
 }
 
@@ -354,22 +357,23 @@ void Engine::retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment) {
 // Fates.
 
 void Engine::expire(TimePoint now) {
-  next_expiry_ = now + std::clamp<std::chrono::steady_clock::duration>(options_.delivery_timeout / 10, milliseconds(10),
-                                                                       milliseconds(1'000));
+  const milliseconds timeout = *delivery_timeout_;
+  next_expiry_ =
+      now + std::clamp<std::chrono::steady_clock::duration>(timeout / 10, milliseconds(10), milliseconds(1'000));
   for (auto entry = retries_.begin(); entry != retries_.end();) {
     const std::optional<TimePoint> since = entry->second->failing_since;
     const auto next = std::next(entry);
-    if (since && now - *since >= options_.delivery_timeout) {
+    if (since && now - *since >= timeout) {
       std::unique_ptr<Shipment> shipment = std::move(retries_.extract(entry).mapped());
-      std::string message = "gave up after " + seconds_text(options_.delivery_timeout) + ": " + shipment->last.message;
+      std::string message = "gave up after " + seconds_text(timeout) + ": " + shipment->last.message;
       fail(std::move(shipment), "expired", std::move(message), now);
     }
     entry = next;
   }
-  if (!circuit_.open() || now - circuit_.since() < options_.delivery_timeout) return;
-  const queue::EventList older = lanes_.take_older(now - options_.delivery_timeout);
+  if (!circuit_.open() || now - circuit_.since() < timeout) return;
+  const queue::EventList older = lanes_.take_older(now - timeout);
   if (older.empty()) return;
-  fail(older, given_up("expired", "gave up after " + seconds_text(options_.delivery_timeout) + ": " + trouble_.message),
+  fail(older, given_up("expired", "gave up after " + seconds_text(timeout) + ": " + trouble_.message),
        Route::event, now);
 }
 
@@ -426,7 +430,8 @@ void Engine::drop_oldest(std::size_t footprint, TimePoint now) {
 
 void Engine::abort(TimePoint now) {
   transport_.abandon();
-  const std::string message = "the client was closed before it could be delivered";
+  const std::string kept = options_.spool_path.empty() ? "" : "; the spool keeps it for the next client";
+  const std::string message = "the client was closed before it could be delivered" + kept;
   std::size_t left = 0;
   const auto give_up = [&](std::unique_ptr<Shipment> shipment) {
     while (shipment) {
@@ -456,6 +461,7 @@ void Engine::abort(TimePoint now) {
   }
   if (left > 0) {
     surroundings_.log(LogLevel::error, count_text(left) + " not delivered when the client was closed" +
+                                           (kept.empty() ? "" : ", kept in the spool") +
                                            (circuit_.open() ? ": " + trouble_.message : std::string()));
   }
   publish(now);

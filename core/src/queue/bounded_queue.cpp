@@ -19,6 +19,15 @@ BoundedQueue::Push BoundedQueue::push(EventPtr& event) {
   return Push::accepted_wake;
 }
 
+void BoundedQueue::restore(EventList events) {
+  const std::lock_guard lock(mutex_);
+  while (EventPtr event = events.pop_front()) {
+    event->sequence = ++accepted_;
+    bytes_ += event->footprint();
+    incoming_.push_back(std::move(event));
+  }
+}
+
 bool BoundedQueue::wait_for_space(std::size_t footprint, TimePoint deadline, Waiting& waiting) {
   std::unique_lock lock(mutex_);
   ++space_waiters_;

@@ -31,6 +31,9 @@ class BoundedQueue {
   /// An empty queue takes any event, however large.
   Push push(EventPtr& event);
 
+  /// Appends events that were accepted once already, whether there is room or not.
+  void restore(EventList events);
+
   /// Waits until `footprint` more bytes would fit, or the queue is closed. False at the deadline.
   bool wait_for_space(std::size_t footprint, TimePoint deadline, Waiting& waiting);
 

@@ -33,6 +33,9 @@ struct Event {
   bool identifies = false;    ///< Its user's commands must wait until what it says has settled.
   bool commands = false;      ///< A command to its user.
   std::uint8_t action = 0;    ///< An `event::Action`.
+  bool adopted = false;       ///< From another client's spool: nobody here waits for its fate.
+  std::uint16_t spool_file = 0;
+  std::int64_t spool_row = 0;  ///< Where it stands in the spool; 0: nowhere.
 
   /// Copies `bytes` behind a new header.
   static EventPtr make(std::string_view bytes);

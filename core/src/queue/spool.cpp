@@ -1,0 +1,569 @@
+#include "queue/spool.hpp"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <random>
+#include <utility>
+
+#if !defined(_WIN32)
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#else
+#include <process.h>
+#endif
+
+#include "event/timestamp.hpp"
+#include "intilery/errors.hpp"
+
+namespace intilery::queue {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int application_id = 0x494e5459;  // "INTY"
+constexpr int schema_version = 1;
+constexpr const char* extension = ".spool";
+/// A file that has written so much since it was last empty is made small again.
+constexpr std::size_t shrink_at = 4'000'000;
+
+constexpr const char* schema = R"(
+  PRAGMA auto_vacuum = INCREMENTAL;
+  PRAGMA journal_mode = WAL;
+  BEGIN EXCLUSIVE;
+  CREATE TABLE sender (identity TEXT NOT NULL);
+  CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    wire BLOB NOT NULL,            -- the event's JSON object without its closing brace
+    lane INTEGER NOT NULL,
+    id_size INTEGER NOT NULL,      -- bytes of the message id, which ends `wire` before a quote
+    action INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    called_unix_us INTEGER NOT NULL);
+  COMMIT;
+)";
+
+constexpr const char* dead_letters_schema = R"(
+  CREATE TABLE IF NOT EXISTS dead_letters (
+    id INTEGER PRIMARY KEY,
+    event TEXT NOT NULL,           -- JSON
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    failed_at TEXT NOT NULL);
+)";
+
+enum Flag : int { alone = 1, has_sent_at = 2, identifies = 4, commands = 8 };
+
+int process_id() {
+#if defined(_WIN32)
+  return _getpid();
+#else
+  return getpid();
+#endif
+}
+
+[[noreturn]] void raise(std::string code, std::string message) {
+  throw_error({.kind = ErrorKind::spool, .code = std::move(code), .message = std::move(message)});
+}
+
+/// Whose events a file holds. Others must not send them.
+std::string identity(const Options& options) {
+  return nlohmann::json{options.client_id, options.account_id, options.brand_id, options.endpoint}.dump();
+}
+
+/// A connection, for one thread at a time.
+class Database {
+ public:
+  Database(const fs::path& path, int flags) {
+    const int code = sqlite3_open_v2(path.string().c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+    if (code != SQLITE_OK) {
+      const std::string why = sqlite3_errmsg(db_);
+      sqlite3_close(db_);
+      raise("spool_unusable", "the spool " + path.string() + " cannot be opened: " + why);
+    }
+  }
+  ~Database() { sqlite3_close_v2(db_); }
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  sqlite3* get() const { return db_; }
+  int run(const char* sql) const { return sqlite3_exec(db_, sql, nullptr, nullptr, nullptr); }
+  std::string error() const { return sqlite3_errmsg(db_); }
+
+ private:
+  sqlite3* db_ = nullptr;
+};
+
+/// A prepared statement. `step` says what SQLite says; the rest is for a row.
+class Statement {
+ public:
+  Statement(const Database& db, const char* sql) {
+    code_ = sqlite3_prepare_v3(db.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
+  }
+  ~Statement() { sqlite3_finalize(statement_); }
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+
+  Statement& bind(int place, std::int64_t value) {
+    sqlite3_bind_int64(statement_, place, value);
+    return *this;
+  }
+  Statement& bind(int place, std::string_view text) {
+    sqlite3_bind_text64(statement_, place, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
+    return *this;
+  }
+  Statement& bind_blob(int place, std::string_view bytes) {
+    sqlite3_bind_blob64(statement_, place, bytes.data(), bytes.size(), SQLITE_STATIC);
+    return *this;
+  }
+  int step() { return statement_ == nullptr ? code_ : sqlite3_step(statement_); }
+  /// Steps once and makes ready for the next time.
+  int run() {
+    const int code = step();
+    sqlite3_reset(statement_);
+    return code;
+  }
+  std::int64_t integer(int column) { return sqlite3_column_int64(statement_, column); }
+  std::string_view bytes(int column) {
+    const auto* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+    return {data == nullptr ? "" : data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+  }
+
+ private:
+  sqlite3_stmt* statement_ = nullptr;
+  int code_ = SQLITE_OK;
+};
+
+std::optional<std::int64_t> number(const Database& db, const char* sql) {
+  Statement statement(db, sql);
+  if (statement.step() != SQLITE_ROW) return std::nullopt;
+  return statement.integer(0);
+}
+
+void unlink_all(const fs::path& path) {
+  std::error_code ignored;
+  fs::remove(path, ignored);
+  fs::remove(path.string() + "-wal", ignored);
+  fs::remove(path.string() + "-shm", ignored);
+  fs::remove(path.string() + "-journal", ignored);
+}
+
+/// A name that sorts by time and that no other client has.
+fs::path new_name(const fs::path& folder) {
+  std::random_device random;
+  char text[64];
+  std::snprintf(text, sizeof text, "%014lld-%d-%08x%s", static_cast<long long>(event::unix_now_ms()), process_id(),
+                static_cast<unsigned>(random()), extension);
+  return folder / text;
+}
+
+/// Makes an empty file that only its owner may read. SQLite's other files take its mode.
+void create_private(const fs::path& path) {
+#if !defined(_WIN32)
+  const int file = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+  if (file < 0) {
+    if (errno == EEXIST) return;
+    raise("spool_unusable", "the spool " + path.string() + " cannot be made: " + std::strerror(errno));
+  }
+  ::close(file);
+#else
+  static_cast<void>(path);
+#endif
+}
+
+bool is_damage(int code) {
+  return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || (code & 0xff) == SQLITE_CORRUPT ||
+         (code & 0xff) == SQLITE_IOERR;
+}
+
+EventPtr event_of(Statement& row) {
+  EventPtr event = Event::make(row.bytes(1));
+  event->spool_row = row.integer(0);
+  event->lane = static_cast<std::uint64_t>(row.integer(2));
+  event->id_size = static_cast<std::uint32_t>(row.integer(3));
+  event->action = static_cast<std::uint8_t>(row.integer(4));
+  const auto flags = static_cast<int>(row.integer(5));
+  event->alone = (flags & Flag::alone) != 0;
+  event->has_sent_at = (flags & Flag::has_sent_at) != 0;
+  event->identifies = (flags & Flag::identifies) != 0;
+  event->commands = (flags & Flag::commands) != 0;
+  event->called_unix_us = row.integer(6);
+  event->adopted = true;
+  return event;
+}
+
+constexpr const char* select_ascending =
+    "SELECT id, wire, lane, id_size, action, flags, called_unix_us FROM events ORDER BY id";
+constexpr const char* select_descending =
+    "SELECT id, wire, lane, id_size, action, flags, called_unix_us FROM events ORDER BY id DESC";
+
+}  // namespace
+
+/// One file of the spool, locked by this client.
+class Spool::File {
+ public:
+  /// The file must have its schema already.
+  File(fs::path path, std::unique_ptr<Database> db, std::size_t live)
+      : path_(std::move(path)),
+        db_(std::move(db)),
+        insert_(*db_, "INSERT INTO events (wire, lane, id_size, action, flags, called_unix_us) VALUES (?,?,?,?,?,?)"),
+        delete_(*db_, "DELETE FROM events WHERE id = ?"),
+        live_(live) {}
+
+  static std::unique_ptr<File> make(const Options& options) {
+    const fs::path path = new_name(options.spool_path);
+    create_private(path);
+    auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    const auto must = [&](int code) {
+      if (code == SQLITE_OK || code == SQLITE_DONE || code == SQLITE_ROW) return;
+      const std::string why = db->error();
+      db.reset();
+      unlink_all(path);
+      raise("spool_unusable", "the spool " + path.string() + " cannot be written: " + why);
+    };
+    sqlite3_busy_timeout(db->get(), 5'000);  // somebody may look whether the new file can be adopted
+    must(db->run("PRAGMA locking_mode = EXCLUSIVE"));
+    must(db->run(schema));
+    must(db->run(options.spool_sync == SpoolSync::power ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF"));
+    must(db->run("PRAGMA journal_size_limit = 4000000"));
+    must(db->run(("PRAGMA max_page_count = " +
+                  std::to_string(std::max<std::size_t>(16, options.spool_max_bytes / 4096)))
+                     .c_str()));
+    must(Statement(*db, "INSERT INTO sender (identity) VALUES (?)").bind(1, identity(options)).step());
+    must(db->run(("PRAGMA application_id = " + std::to_string(application_id)).c_str()));
+    // Last: a file with a version is whole.
+    must(db->run(("PRAGMA user_version = " + std::to_string(schema_version)).c_str()));
+    return std::make_unique<File>(path, std::move(db), 0);
+  }
+
+  const Database& db() const { return *db_; }
+  const fs::path& path() const { return path_; }
+  std::size_t live() const { return live_; }
+
+  int insert(Event& event) {
+    const int flags = (event.alone ? Flag::alone : 0) | (event.has_sent_at ? Flag::has_sent_at : 0) |
+                      (event.identifies ? Flag::identifies : 0) | (event.commands ? Flag::commands : 0);
+    insert_.bind_blob(1, event.bytes()).bind(2, static_cast<std::int64_t>(event.lane)).bind(3, event.id_size);
+    insert_.bind(4, event.action).bind(5, flags).bind(6, event.called_unix_us);
+    const int code = insert_.run();
+    if (code != SQLITE_DONE) return code;
+    event.spool_row = sqlite3_last_insert_rowid(db_->get());
+    ++live_;
+    written_ += event.size;
+    return SQLITE_OK;
+  }
+  int remove(std::int64_t row) {
+    const int code = delete_.bind(1, row).run();
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+  }
+  void count_removed(std::size_t rows) { live_ -= std::min(live_, rows); }
+  void undo(std::size_t rows) { live_ -= rows; }
+
+  /// Gives the disk back what an empty file does not need.
+  void shrink() {
+    if (live_ > 0 || written_ < shrink_at) return;
+    written_ = 0;
+    db_->run("PRAGMA incremental_vacuum");
+    db_->run("PRAGMA wal_checkpoint(TRUNCATE)");
+  }
+
+ private:
+  fs::path path_;
+  std::unique_ptr<Database> db_;
+  Statement insert_;
+  Statement delete_;
+  std::size_t live_;  ///< Rows that are there.
+  std::size_t written_ = 0;
+};
+
+/// What failed for good. Shared by the clients of the folder.
+class Spool::DeadLetters {
+ public:
+  explicit DeadLetters(const Options& options) : path_(fs::path(options.spool_path) / "dead_letters.sqlite") {
+    create_private(path_);
+    db_.emplace(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    sqlite3_busy_timeout(db_->get(), 5'000);
+    db_->run("PRAGMA journal_mode = WAL");
+    db_->run("PRAGMA synchronous = NORMAL");
+    db_->run(("PRAGMA max_page_count = " + std::to_string(std::max<std::size_t>(16, options.spool_max_bytes / 4096)))
+                 .c_str());
+    if (db_->run(dead_letters_schema) != SQLITE_OK) {
+      raise("spool_unusable", "the dead letters " + path_.string() + " cannot be written: " + db_->error());
+    }
+    insert_.emplace(*db_,
+                    "INSERT INTO dead_letters (event, reason, message, status, attempts, failed_at) "
+                    "VALUES (?,?,?,?,?,?)");
+  }
+
+  void add(const EventList& events, const ErrorInfo& error) {
+    const event::TimestampText now = event::format_timestamp(event::unix_now_ms());
+    int code = db_->run("BEGIN IMMEDIATE");
+    for (const Event* event = events.front(); event != nullptr && code == SQLITE_OK; event = event->next) {
+      const std::string json = std::string(event->bytes()) + "}";
+      insert_->bind(1, json).bind(2, error.code).bind(3, error.message).bind(4, error.status);
+      insert_->bind(5, error.attempts).bind(6, {now.data(), now.size()});
+      if (const int inserted = insert_->run(); inserted != SQLITE_DONE) code = inserted;
+    }
+    if (code == SQLITE_OK) code = db_->run("COMMIT");
+    if (code == SQLITE_OK) return;
+    const std::string why = db_->error();
+    db_->run("ROLLBACK");
+    raise(code == SQLITE_FULL ? "spool_full" : "spool_unusable",
+          "the dead letters " + path_.string() + " cannot be written: " + why);
+  }
+
+ private:
+  fs::path path_;
+  std::optional<Database> db_;
+  std::optional<Statement> insert_;
+};
+
+/// A caller who waits until its event is on the disk.
+struct Spool::Caller {
+  Event* event = nullptr;
+  int code = SQLITE_OK;
+  std::string why;
+  bool done = false;
+};
+
+Spool::Spool(const Options& options, Log log) : options_(options), log_(std::move(log)) {
+  std::error_code failed;
+  const fs::path folder(options_.spool_path);
+  if (fs::create_directories(folder, failed)) {
+    fs::permissions(folder, fs::perms::owner_all, fs::perm_options::replace, failed);
+  }
+  if (!fs::is_directory(folder, failed)) {
+    raise("spool_unusable", "spool_path " + folder.string() + " is no folder, and none can be made there" +
+                                (failed ? ": " + failed.message() : std::string()));
+  }
+  files_.push_back(File::make(options_));
+}
+
+Spool::~Spool() { close(); }
+
+void Spool::close() {
+  const std::lock_guard lock(mutex_);
+  for (std::unique_ptr<File>& file : files_) {
+    if (!file) continue;
+    const bool empty = file->live() == 0;
+    const fs::path path = file->path();
+    file.reset();
+    if (empty) unlink_all(path);
+  }
+}
+
+EventList Spool::adopt() {
+  std::vector<std::string> paths;
+  std::error_code failed;
+  for (const fs::directory_entry& entry : fs::directory_iterator(options_.spool_path, failed)) {
+    if (entry.path().extension() == extension && entry.path() != files_.front()->path()) {
+      paths.push_back(entry.path().string());
+    }
+  }
+  std::sort(paths.begin(), paths.end());
+  EventList all;
+  for (const std::string& path : paths) {
+    try {
+      EventList events = adopt(path);
+      while (EventPtr event = events.pop_front()) all.push_back(std::move(event));
+    } catch (const IntileryError& error) {
+      log_(LogLevel::warning, error.what());
+    }
+  }
+  if (!all.empty()) {
+    log_(LogLevel::info, "took over " + std::to_string(all.size()) + " undelivered events from the spool");
+  }
+  return all;
+}
+
+EventList Spool::adopt(const std::string& path) {
+  auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE);
+  db->run("PRAGMA locking_mode = EXCLUSIVE");
+  const int locked = db->run("BEGIN EXCLUSIVE; COMMIT");
+  if ((locked & 0xff) == SQLITE_BUSY) return {};  // its client lives
+  EventList events;
+  bool damaged = is_damage(locked);
+  if (!damaged) {
+    const std::int64_t version = number(*db, "PRAGMA user_version").value_or(0);
+    if (version == 0) return {};  // being made, or a client died while it was
+    if (version > schema_version) {
+      log_(LogLevel::warning, "the spool file " + path + " was written by a newer version; it is left alone");
+      return {};
+    }
+    {
+      Statement sender(*db, "SELECT identity FROM sender");
+      const int code = sender.step();
+      damaged = is_damage(code);
+      if (!damaged && (code != SQLITE_ROW || sender.bytes(0) != identity(options_))) return {};
+    }
+  }
+  std::int64_t last = 0;
+  if (!damaged) {
+    Statement rows(*db, select_ascending);
+    int code = SQLITE_DONE;
+    while ((code = rows.step()) == SQLITE_ROW) {
+      events.push_back(event_of(rows));
+      last = rows.integer(0);
+    }
+    damaged = code != SQLITE_DONE;
+  }
+  if (!damaged) {
+    const auto index = static_cast<std::uint16_t>(files_.size());
+    for (Event* event = events.front(); event != nullptr; event = event->next) event->spool_file = index;
+    if (options_.spool_sync == SpoolSync::process) db->run("PRAGMA synchronous = OFF");
+    auto file = std::make_unique<File>(path, std::move(db), events.size());
+    if (events.empty()) {
+      file.reset();
+      unlink_all(path);
+      return events;
+    }
+    files_.push_back(std::move(file));
+    return events;
+  }
+
+  // What lies behind the damage may be read from the other end.
+  std::vector<EventPtr> behind;
+  {
+    Statement rows(*db, select_descending);
+    while (rows.step() == SQLITE_ROW && rows.integer(0) > last) behind.push_back(event_of(rows));
+  }
+  db.reset();
+  for (auto event = behind.rbegin(); event != behind.rend(); ++event) events.push_back(std::move(*event));
+  for (Event* event = events.front(); event != nullptr; event = event->next) store(*event);
+  const std::string aside = path + ".damaged";
+  std::error_code failed;
+  fs::rename(path, aside, failed);
+  fs::rename(path + "-wal", aside + "-wal", failed);
+  log_(LogLevel::error, "the spool file " + path + " is damaged; it is set aside as " + aside + ", and " +
+                            std::to_string(events.size()) + " events that could be read go on");
+  return events;
+}
+
+void Spool::insert(const std::vector<Caller*>& group) {
+  const std::lock_guard lock(mutex_);
+  if (!files_.front()) {
+    for (Caller* caller : group) {
+      caller->code = SQLITE_MISUSE;
+      caller->why = "the client is closed";
+    }
+    return;
+  }
+  File& own = *files_.front();
+  const bool together = group.size() > 1;
+  int code = together ? own.db().run("BEGIN IMMEDIATE") : SQLITE_OK;
+  std::size_t inserted = 0;
+  for (Caller* caller : group) {
+    if (code == SQLITE_OK) code = own.insert(*caller->event);
+    if (code != SQLITE_OK) break;
+    ++inserted;
+    caller->event->spool_file = 0;
+  }
+  if (together && code == SQLITE_OK) code = own.db().run("COMMIT");
+  if (code == SQLITE_OK) return;
+  const std::string why = own.db().error();
+  if (together) own.db().run("ROLLBACK");
+  own.undo(inserted);
+  for (Caller* caller : group) {
+    caller->event->spool_row = 0;
+    caller->code = code;
+    caller->why = why;
+  }
+}
+
+void Spool::store(Event& event) {
+  Caller self{.event = &event, .code = SQLITE_OK, .why = {}, .done = false};
+  if (options_.spool_sync == SpoolSync::process) {
+    insert({&self});
+  } else {
+    // Whoever comes first commits for all that come meanwhile.
+    std::unique_lock lock(group_mutex_);
+    group_.push_back(&self);
+    group_changed_.wait(lock, [&] { return self.done || !committing_; });
+    if (!self.done) {
+      committing_ = true;
+      const std::vector<Caller*> group = std::exchange(group_, {});
+      lock.unlock();
+      insert(group);
+      lock.lock();
+      for (Caller* caller : group) caller->done = true;
+      committing_ = false;
+      group_changed_.notify_all();
+    }
+  }
+  if (self.code == SQLITE_OK) return;
+  const bool full = self.code == SQLITE_FULL;
+  raise(full ? "spool_full" : "spool_unusable",
+        "the event was not accepted, for the spool " + options_.spool_path +
+            (full ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") + self.why);
+}
+
+void Spool::forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows) {
+  const std::lock_guard lock(mutex_);
+  unforgotten_.insert(unforgotten_.end(), rows.begin(), rows.end());
+  std::sort(unforgotten_.begin(), unforgotten_.end());
+  std::vector<std::pair<std::uint16_t, std::int64_t>> left;
+  for (auto from = unforgotten_.begin(); from != unforgotten_.end();) {
+    const auto to = std::find_if(from, unforgotten_.end(), [&](const auto& row) { return row.first != from->first; });
+    std::unique_ptr<File>& file = files_[from->first];
+    if (file) {
+      int code = file->db().run("BEGIN IMMEDIATE");
+      for (auto row = from; row != to && code == SQLITE_OK; ++row) code = file->remove(row->second);
+      if (code == SQLITE_OK) code = file->db().run("COMMIT");
+      if (code == SQLITE_OK) {
+        file->count_removed(static_cast<std::size_t>(to - from));
+        if (from->first > 0 && file->live() == 0) {
+          const fs::path path = file->path();
+          file.reset();
+          unlink_all(path);
+        } else {
+          file->shrink();
+        }
+      } else {
+        const std::string why = file->db().error();
+        file->db().run("ROLLBACK");
+        left.insert(left.end(), from, to);
+        if (!std::exchange(complained_, true)) {
+          log_(LogLevel::warning, "what was delivered cannot be taken out of the spool " + options_.spool_path +
+                                      " now: " + why + ". It may be sent again, with the same message ids");
+        }
+      }
+    }
+    from = to;
+  }
+  unforgotten_ = std::move(left);
+  if (unforgotten_.empty()) complained_ = false;
+}
+
+void Spool::remove(const EventList& events) {
+  std::vector<std::pair<std::uint16_t, std::int64_t>> rows;
+  rows.reserve(events.size());
+  for (const Event* event = events.front(); event != nullptr; event = event->next) {
+    rows.emplace_back(event->spool_file, event->spool_row);
+  }
+  forget(rows);
+}
+
+void Spool::remove(const Event& event) { forget({{event.spool_file, event.spool_row}}); }
+
+void Spool::bury(const EventList& events, const ErrorInfo& error) {
+  try {
+    if (!dead_letters_) dead_letters_ = std::make_unique<DeadLetters>(options_);
+    dead_letters_->add(events, error);
+  } catch (const IntileryError& failed) {
+    log_(LogLevel::error, std::string(failed.what()) + ". " + std::to_string(events.size()) +
+                              " failed events stay in the spool, and are sent again by the next client");
+    return;
+  }
+  remove(events);
+}
+
+}  // namespace intilery::queue

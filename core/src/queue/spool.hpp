@@ -1,0 +1,74 @@
+/// \file
+/// Events on disk, so that they outlive the process.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "client_core.hpp"
+#include "intilery/options.hpp"
+#include "queue/event_list.hpp"
+
+namespace intilery::queue {
+
+/// The spool: a folder in which each client has a file of its own (SQLite, mode 0600, locked while the client lives).
+/// An event's row is there from before its call returns until its fate is known. Files of clients that are gone are
+/// adopted: their rows stay where they are until they are delivered too, so no crash can lose or double them on the way.
+/// What failed for good goes to `dead_letters.sqlite` beside them. docs/spool.md describes the files.
+///
+/// Thread-safe. Not to be touched in a forked child.
+class Spool {
+ public:
+  using Log = std::function<void(LogLevel, const std::string&)>;
+
+  /// Makes this client's file, and the folder if there is none.
+  /// \throws SpoolError if that cannot be.
+  Spool(const Options& options, Log log);
+  ~Spool();
+
+  /// Removes the files in which nothing is left, and leaves the others to the next client. Nothing can be stored after.
+  void close();
+
+  /// Takes over what clients of the same account, brand and endpoint left behind, in the order in which it was
+  /// accepted.
+  EventList adopt();
+
+  /// Writes an event down. With `power`, what several threads bring at once shares one fsync.
+  /// \throws SpoolError if it cannot be written; then it is not in the spool.
+  void store(Event& event);
+
+  /// The events need not be kept any more.
+  void remove(const EventList& events);
+  void remove(const Event& event);
+  /// The same for events that failed for good: they become dead letters.
+  void bury(const EventList& events, const ErrorInfo& error);
+
+ private:
+  class File;
+  class DeadLetters;
+  struct Caller;
+
+  void insert(const std::vector<Caller*>& group);
+  void forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows);
+  EventList adopt(const std::string& path);
+
+  const Options options_;
+  const Log log_;
+  std::mutex mutex_;  ///< Guards the files.
+  std::vector<std::unique_ptr<File>> files_;  ///< The own one, then the adopted; null when emptied.
+  std::unique_ptr<DeadLetters> dead_letters_;  ///< The I/O thread's. Opened when there is one.
+  std::vector<std::pair<std::uint16_t, std::int64_t>> unforgotten_;  ///< Rows that could not be removed yet.
+  bool complained_ = false;
+
+  std::mutex group_mutex_;  ///< Guards the callers who wait for an fsync.
+  std::condition_variable group_changed_;
+  std::vector<Caller*> group_;
+  bool committing_ = false;
+};
+
+}  // namespace intilery::queue
