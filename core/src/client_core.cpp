@@ -143,7 +143,7 @@ struct ClientCore::Impl {
   /// In this order, so that whoever waits for a delivery finds it counted, and whoever waits for a flush finds its
   /// deliveries told.
   void settled(const queue::EventList& events, std::shared_ptr<const Outcome> outcome) {
-    if (spool) settle_spool(events, outcome->error.get());
+    if (spool) settle_spool(events, *outcome);
     queue.count(events, outcome->error ? outcome->error->code : std::string());
     group.clear();
     const std::int64_t now_us = event::unix_now_us();
@@ -158,18 +158,20 @@ struct ClientCore::Impl {
       group.push_back({event->tag, event, outcome, latency});
     }
     if (!group.empty()) observer->finished(group);
-    if (adopted > 0 && outcome->error && outcome->error->code != "closed") {
-      observer->log(LogLevel::warning, std::to_string(adopted) + " events that an earlier client left in the spool failed: " +
-                                           outcome->error->message);
+    if (adopted > 0 && outcome->error && !outcome->closing) {
+      observer->log(LogLevel::warning,
+                    std::to_string(adopted) +
+                        " events that an earlier client left in the spool failed: " + outcome->error->message);
     }
     queue.conclude(events, outcome->error == nullptr);
   }
 
-  void settle_spool(const queue::EventList& events, const ErrorInfo* error) {
-    if (error == nullptr || error->code == "dropped") {
+  void settle_spool(const queue::EventList& events, const Outcome& outcome) {
+    if (outcome.closing) return;  // it goes with the next client
+    if (!outcome.error || outcome.error->code == "dropped") {
       spool->remove(events);
-    } else if (error->code != "closed") {  // what was not sent yet stays for the next client
-      spool->bury(events, *error);
+    } else {
+      spool->bury(events, *outcome.error);
     }
   }
 

@@ -27,6 +27,7 @@ struct Outcome {
   int attempts = 0;
   Route route = Route::event;
   std::shared_ptr<const ErrorInfo> error;  ///< Without `message_id`. Empty: delivered.
+  bool closing = false;                    ///< Failed for no other reason than that the client was closed.
 };
 
 /// One event with its final fate. The pointers live for the call that reports it.

@@ -295,7 +295,7 @@ TEST(OptionsTest, EveryOptionIsInTheList) {
     EXPECT_FALSE(option.help.empty()) << option.name;
     EXPECT_NO_THROW(set_option(options, option.name, nullptr)) << option.name;
   }
-  EXPECT_EQ(option_list().size(), 32u);
+  EXPECT_EQ(option_list().size(), 35u);
 }
 
 }  // namespace

@@ -77,9 +77,9 @@ struct Options {
   SpoolSync spool_sync = SpoolSync::process;
 
   // Trouble.
-  std::optional<std::size_t> max_retries = {};          ///< Default: no limit but `delivery_timeout`.
-  std::chrono::milliseconds retry_initial{500};         ///< First backoff, with full jitter.
-  std::chrono::milliseconds retry_max{30'000};          ///< Longest backoff, and the longest `Retry-After` obeyed.
+  std::optional<std::size_t> max_retries = {};   ///< Default: no limit but `delivery_timeout`.
+  std::chrono::milliseconds retry_initial{500};  ///< First backoff, with full jitter.
+  std::chrono::milliseconds retry_max{30'000};   ///< Longest backoff, and the longest `Retry-After` obeyed.
   /// How long an event may fail, or find no server. Default: 5 minutes; with a spool, no limit.
   std::optional<std::chrono::milliseconds> delivery_timeout = {};
 

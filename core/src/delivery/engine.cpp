@@ -373,8 +373,8 @@ void Engine::expire(TimePoint now) {
   if (!circuit_.open() || now - circuit_.since() < timeout) return;
   const queue::EventList older = lanes_.take_older(now - timeout);
   if (older.empty()) return;
-  fail(older, given_up("expired", "gave up after " + seconds_text(timeout) + ": " + trouble_.message),
-       Route::event, now);
+  fail(older, given_up("expired", "gave up after " + seconds_text(timeout) + ": " + trouble_.message), Route::event,
+       now);
 }
 
 ErrorInfo Engine::given_up(std::string code, std::string message) const {
@@ -395,6 +395,7 @@ void Engine::fail(std::unique_ptr<Shipment> shipment, std::string code, std::str
   error.attempts = shipment->attempts;
   Outcome outcome;
   outcome.error = std::make_shared<const ErrorInfo>(std::move(error));
+  outcome.closing = closing_;
   settle(std::move(shipment), std::move(outcome), now);
 }
 
@@ -403,6 +404,7 @@ void Engine::fail(const queue::EventList& events, ErrorInfo error, Route route, 
   Outcome outcome;
   outcome.route = route;
   outcome.error = std::make_shared<const ErrorInfo>(std::move(error));
+  outcome.closing = closing_;
   surroundings_.settled(events, std::make_shared<const Outcome>(std::move(outcome)), now);
 }
 
@@ -429,6 +431,7 @@ void Engine::drop_oldest(std::size_t footprint, TimePoint now) {
 }
 
 void Engine::abort(TimePoint now) {
+  closing_ = true;
   transport_.abandon();
   const std::string kept = options_.spool_path.empty() ? "" : "; the spool keeps it for the next client";
   const std::string message = "the client was closed before it could be delivered" + kept;

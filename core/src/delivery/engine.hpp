@@ -126,6 +126,7 @@ class Engine {
   Verdict trouble_;         ///< Why the circuit is open.
   TimePoint rate_pause_{};  ///< Nothing leaves before.
   bool batch_known_missing_ = false;
+  bool closing_ = false;
   std::optional<std::chrono::milliseconds> delivery_timeout_;
   std::size_t batch_bytes_;  ///< Largest batch; shrinks when the server finds one too large.
   std::multimap<TimePoint, std::unique_ptr<Shipment>> retries_;  ///< By `not_before`.

@@ -235,9 +235,9 @@ class Spool::File {
     must(db->run(schema));
     must(db->run(options.spool_sync == SpoolSync::power ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF"));
     must(db->run("PRAGMA journal_size_limit = 4000000"));
-    must(db->run(("PRAGMA max_page_count = " +
-                  std::to_string(std::max<std::size_t>(16, options.spool_max_bytes / 4096)))
-                     .c_str()));
+    must(
+        db->run(("PRAGMA max_page_count = " + std::to_string(std::max<std::size_t>(16, options.spool_max_bytes / 4096)))
+                    .c_str()));
     must(Statement(*db, "INSERT INTO sender (identity) VALUES (?)").bind(1, identity(options)).step());
     must(db->run(("PRAGMA application_id = " + std::to_string(application_id)).c_str()));
     // Last: a file with a version is whole.

@@ -18,8 +18,8 @@ namespace intilery::queue {
 
 /// The spool: a folder in which each client has a file of its own (SQLite, mode 0600, locked while the client lives).
 /// An event's row is there from before its call returns until its fate is known. Files of clients that are gone are
-/// adopted: their rows stay where they are until they are delivered too, so no crash can lose or double them on the way.
-/// What failed for good goes to `dead_letters.sqlite` beside them. docs/spool.md describes the files.
+/// adopted: their rows stay where they are until they are delivered too, so no crash can lose or double them on the
+/// way. What failed for good goes to `dead_letters.sqlite` beside them. docs/spool.md describes the files.
 ///
 /// Thread-safe. Not to be touched in a forked child.
 class Spool {
@@ -59,8 +59,8 @@ class Spool {
 
   const Options options_;
   const Log log_;
-  std::mutex mutex_;  ///< Guards the files.
-  std::vector<std::unique_ptr<File>> files_;  ///< The own one, then the adopted; null when emptied.
+  std::mutex mutex_;                           ///< Guards the files.
+  std::vector<std::unique_ptr<File>> files_;   ///< The own one, then the adopted; null when emptied.
   std::unique_ptr<DeadLetters> dead_letters_;  ///< The I/O thread's. Opened when there is one.
   std::vector<std::pair<std::uint16_t, std::int64_t>> unforgotten_;  ///< Rows that could not be removed yet.
   bool complained_ = false;

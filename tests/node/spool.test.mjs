@@ -1,0 +1,118 @@
+// The spool: what a killed process was told is accepted arrives all the same. INTILERY_KILLS says how often it is killed.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Client, SpoolError } from 'intilery'
+import { Sandbox } from 'intilery/testing'
+
+const root = new URL('../..', import.meta.url)
+const kills = Number(process.env.INTILERY_KILLS ?? 3)
+const account = { clientId: 'hea', accountId: 'hea', brandId: 'HEA' }
+
+const sender = `
+import { openSync, writeSync } from 'node:fs'
+import { Client } from 'intilery'
+const ledger = openSync(process.argv[2], 'a')
+const client = Client.fromEnv({ rateLimit: 1e6, burst: 1e6 })
+const first = Number(process.argv[1])
+for (let number = first; number < first + 100_000; ++number) {
+  client.track({ userId: 'user-' + (number % 7), event: 'Step', properties: { number } })
+  writeSync(ledger, number + '\\n')
+  if (number % 100 === 0) await new Promise(setImmediate)
+}`
+
+/** Runs `body` with a sandbox and an empty folder. */
+async function withFolder(body) {
+  const sandbox = await Sandbox.start({ rateLimit: 0 })
+  const folder = mkdtempSync(join(tmpdir(), 'intilery-spool-'))
+  try {
+    await body(sandbox, folder)
+  } finally {
+    rmSync(folder, { recursive: true })
+    await sandbox.stop()
+  }
+}
+
+test('every event whose call returned arrives after kill -9', async () => {
+  await withFolder(async (sandbox, folder) => {
+    const ledger = join(folder, 'ledger')
+    const spool = join(folder, 'spool')
+    writeFileSync(ledger, '')
+    const numbers = () => readFileSync(ledger, 'utf8').trim().split('\n').map(Number)
+    let first = 1
+    for (let kill = 0; kill < kills; ++kill) {
+      const before = readFileSync(ledger).length
+      const child = spawn(process.execPath, ['--input-type=module', '-e', sender, String(first), ledger], {
+        cwd: root,
+        stdio: ['ignore', 'inherit', 'inherit'],
+        env: {
+          ...process.env,
+          INTILERY_CLIENT_ID: 'hea',
+          INTILERY_ACCOUNT_ID: 'hea',
+          INTILERY_BRAND_ID: 'HEA',
+          INTILERY_AUTH_TOKEN: 'sandbox-token',
+          INTILERY_ENDPOINT: sandbox.url,
+          INTILERY_SPOOL_PATH: spool,
+        },
+      })
+      const closed = once(child, 'close')
+      while (readFileSync(ledger).length === before && child.exitCode === null) await sleep(1)
+      await sleep(Math.random() * 50)
+      child.kill('SIGKILL')
+      await closed
+      first = numbers().at(-1) + 10 // the next call may have been accepted without the ledger knowing
+    }
+    const accepted = numbers()
+
+    const client = new Client({ ...account, authToken: 'sandbox-token', endpoint: sandbox.url, spoolPath: spool })
+    assert.equal((await client.close({ timeout: 60_000 })).remaining, 0)
+    const arrived = new Map()
+    const last = new Map()
+    for (const { userId, rawData } of sandbox.events()) {
+      const { number } = rawData.properties
+      if (arrived.has(number)) {
+        assert.equal(arrived.get(number), rawData.messageId, 'a second copy must have the same message id')
+        continue
+      }
+      arrived.set(number, rawData.messageId)
+      assert.ok((last.get(userId) ?? -1) < number, 'out of order')
+      last.set(userId, number)
+    }
+    assert.deepEqual(
+      accepted.filter((number) => !arrived.has(number)),
+      [],
+    )
+    assert.ok(arrived.size <= accepted.length + kills)
+    assert.deepEqual(
+      readdirSync(spool).filter((name) => name.endsWith('.spool')),
+      [],
+    )
+  })
+})
+
+test('a spool that cannot be, or is full, is a SpoolError', async () => {
+  await withFolder(async (sandbox, folder) => {
+    const options = { ...account, authToken: 'wrong', endpoint: sandbox.url, exitTimeout: 10 }
+    writeFileSync(join(folder, 'file'), '')
+    assert.throws(
+      () => new Client({ ...options, spoolPath: join(folder, 'file') }),
+      (error) => error instanceof SpoolError && error.code === 'spool_unusable',
+    )
+    const spoolPath = join(folder, 'spool')
+    const client = new Client({ ...options, spoolPath, spoolMaxBytes: 100_000 })
+    const full = (error) => error instanceof SpoolError && error.code === 'spool_full'
+    assert.throws(() => {
+      for (;;) client.track({ userId: 'u', event: 'Step', properties: { text: 'x'.repeat(1000) } }, () => {})
+    }, full)
+    const { remaining } = await client.close({ timeout: 10 })
+    assert.ok(remaining > 0 && existsSync(spoolPath))
+    const next = new Client({ ...options, authToken: 'sandbox-token', spoolPath })
+    assert.equal((await next.close()).remaining, 0)
+    assert.equal(sandbox.events().length, remaining)
+  })
+})
