@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize clean
+.PHONY: help build test demo lint format sanitize faults clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -34,6 +34,11 @@ sanitize: .venv/.packages ## Run the core's tests under ASan, UBSan and TSan (te
 	for preset in asan tsan; do \
 	  cmake --preset $$preset > /dev/null && cmake --build --preset $$preset -- --quiet && build/$$preset/tests/core/intilery_tests --gtest_brief=1 || exit 1; \
 	done
+
+faults: build ## Kill a sending process 200 times in each language; everything accepted must arrive (two minutes).
+	INTILERY_KILLS=200 build/cmake/tests/core/intilery_tests --gtest_brief=1 --gtest_filter='SpoolTest.*Kill*'
+	INTILERY_KILLS=200 python -m pytest -q tests/python/test_spool.py -k kill
+	INTILERY_KILLS=200 node --test --test-name-pattern=kill tests/node/spool.test.mjs
 
 clean: ## Remove what was built; keep what was installed.
 	rm -rf build dist

@@ -7,9 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <random>
 #include <set>
 #include <thread>
 
@@ -134,6 +137,56 @@ TEST_F(SpoolTest, WhatAKilledProcessLeftIsDeliveredInOrder) {
     EXPECT_EQ(ids.size(), 332u);
     EXPECT_TRUE(files(".spool").empty());
   }
+}
+
+TEST_F(SpoolTest, EveryEventWhoseCallReturnedArrivesAfterAKill) {
+  // `make faults` kills 200 times.
+  const char* const chosen = std::getenv("INTILERY_KILLS");
+  const int kills = chosen == nullptr ? 3 : std::stoi(chosen);
+  Options fast = options();
+  fast.rate_limit = fast.burst = 1e6;
+  std::mt19937 chance(7);
+  std::set<int> accepted;
+  for (int kill_number = 0; kill_number < kills; ++kill_number) {
+    std::array<int, 2> ledger{};
+    ASSERT_EQ(pipe(ledger.data()), 0);
+    const int first = accepted.empty() ? 0 : *accepted.rbegin() + 10;
+    const pid_t child = fork();
+    if (child == 0) {
+      auto* client = new Client(fast);
+      for (int number = first;; ++number) {
+        client->track("user-" + std::to_string(number % 7), "Step", {{"number", number}});
+        if (write(ledger[1], &number, sizeof number) != sizeof number) _exit(1);
+        if (number % 20 == 0) std::this_thread::sleep_for(1ms);
+      }
+    }
+    close(ledger[1]);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(10 + chance() % 60);
+    std::thread killer([&] {
+      std::this_thread::sleep_until(end);
+      kill(child, SIGKILL);
+    });
+    for (int number = 0; read(ledger[0], &number, sizeof number) == sizeof number;) accepted.insert(number);
+    killer.join();
+    close(ledger[0]);
+    waitpid(child, nullptr, 0);
+  }
+  Client client(options());
+  finish(client);
+  std::map<int, std::string> arrived;
+  std::map<std::string, int> last;
+  for (const json& event : events()) {
+    const int number = event["rawData"]["properties"]["number"];
+    const auto [place, is_new] = arrived.try_emplace(number, event["rawData"]["messageId"]);
+    EXPECT_EQ(place->second, event["rawData"]["messageId"]) << "a second copy must have the same message id";
+    if (!is_new) continue;
+    int& previous = last.try_emplace(event["userId"], -1).first->second;
+    EXPECT_LT(previous, number) << "out of order";
+    previous = number;
+  }
+  for (const int number : accepted) EXPECT_TRUE(arrived.contains(number)) << number;
+  EXPECT_LE(arrived.size(), accepted.size() + static_cast<std::size_t>(kills));
+  EXPECT_TRUE(files(".spool").empty());
 }
 
 TEST_F(SpoolTest, WhatACloseLeftGoesWithTheNextClient) {

@@ -16,6 +16,7 @@ const account = { clientId: 'hea', accountId: 'hea', brandId: 'HEA' }
 
 const sender = `
 import { openSync, writeSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'intilery'
 const ledger = openSync(process.argv[2], 'a')
 const client = Client.fromEnv({ rateLimit: 1e6, burst: 1e6 })
@@ -23,7 +24,7 @@ const first = Number(process.argv[1])
 for (let number = first; number < first + 100_000; ++number) {
   client.track({ userId: 'user-' + (number % 7), event: 'Step', properties: { number } })
   writeSync(ledger, number + '\\n')
-  if (number % 100 === 0) await new Promise(setImmediate)
+  if (number % 20 === 0) await sleep(1) // so that it is killed while sending and acknowledging, too
 }`
 
 /** Runs `body` with a sandbox and an empty folder. */

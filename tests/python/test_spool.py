@@ -21,7 +21,7 @@ KILLS = int(os.environ.get("INTILERY_KILLS", "3"))
 ACCOUNT = {"client_id": "hea", "account_id": "hea", "brand_id": "HEA"}
 
 SENDER = """
-import os, sys
+import os, sys, time
 from intilery import Client
 first = int(sys.argv[1])
 ledger = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND)
@@ -29,6 +29,8 @@ with Client.from_env(rate_limit=1e6, burst=1e6) as client:
     for number in range(first, first + 100_000):
         client.track(f"user-{number % 7}", "Step", {"number": number})
         os.write(ledger, b"%d\\n" % number)
+        if number % 20 == 0:
+            time.sleep(0.001)  # so that it is killed while sending and acknowledging, too
 """
 
 
