@@ -181,7 +181,7 @@ for (const [options, option, code] of [
   [{ ...account, flushAt: '5' }, 'flushAt', 'wrong_type'],
   [{ ...account, flushAt: 0 }, 'flushAt', 'out_of_bounds'],
   [{ ...account, onFull: 'block' }, 'onFull', 'invalid_value'],
-  [{ ...account, spoolPath: '/tmp' }, 'spoolPath', 'unknown_option'],
+  [{ ...account, rateLimitStore: '/tmp' }, 'rateLimitStore', 'unknown_option'],
 ]) {
   test(`the wrong option ${option} is named (${code})`, async () => {
     const error = await errorOf(() => new Client(options))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from intilery import Client, SpoolError
 from intilery.testing import Sandbox
 
 KILLS = int(os.environ.get("INTILERY_KILLS", "3"))
-ACCOUNT = {"client_id": "hea", "account_id": "hea", "brand_id": "HEA"}
+ACCOUNT: dict[str, Any] = {"client_id": "hea", "account_id": "hea", "brand_id": "HEA"}
 
 SENDER = """
 import os, sys, time
