@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
+#include <type_traits>
 #include <variant>
 
 #include "intilery/errors.hpp"
@@ -40,10 +41,17 @@ struct Declaration {
 constexpr double gigabyte = 1e9;
 constexpr double day = 86'400;  // durations are bounded in seconds
 
-constexpr std::array<std::string_view, 3> delivery_modes{"auto", "event", "batch"};
-constexpr std::array<std::string_view, 4> on_full_choices{"fail", "raise", "block", "drop_oldest"};
-constexpr std::array<std::string_view, 2> on_invalid_choices{"raise", "report"};
-constexpr std::array<std::string_view, 2> spool_sync_choices{"process", "power"};
+/// The names of a choice's values, in their order.
+template <class Choice>
+constexpr std::array<std::string_view, 0> names_of{};
+template <>
+constexpr std::array<std::string_view, 3> names_of<DeliveryMode>{"auto", "event", "batch"};
+template <>
+constexpr std::array<std::string_view, 4> names_of<OnFull>{"fail", "raise", "block", "drop_oldest"};
+template <>
+constexpr std::array<std::string_view, 2> names_of<OnInvalid>{"raise", "report"};
+template <>
+constexpr std::array<std::string_view, 2> names_of<SpoolSync>{"process", "power"};
 
 /// The single list of options, in the order of `Options`, whose members hold the defaults.
 const std::vector<Declaration>& declarations() {
@@ -189,11 +197,6 @@ const std::vector<Declaration>& declarations() {
   return list;
 }
 
-std::string_view choice_text(DeliveryMode mode) { return delivery_modes[static_cast<std::size_t>(mode)]; }
-std::string_view choice_text(OnFull choice) { return on_full_choices[static_cast<std::size_t>(choice)]; }
-std::string_view choice_text(SpoolSync choice) { return spool_sync_choices[static_cast<std::size_t>(choice)]; }
-std::string_view choice_text(OnInvalid choice) { return on_invalid_choices[static_cast<std::size_t>(choice)]; }
-
 template <class... Cases>
 struct overloaded : Cases... {
   using Cases::operator()...;
@@ -216,60 +219,47 @@ OptionInfo describe(const Declaration& option) {
                   .secret = option.secret,
                   .help = option.help};
   std::visit(overloaded{
-                 [&](std::string Options::* m) {
-                   info.type = "text";
-                   info.default_text = (defaults.*m).empty() ? "none" : defaults.*m;
-                 },
-                 [&](bool Options::* m) {
-                   info.type = "flag";
-                   info.default_text = defaults.*m ? "true" : "false";
-                 },
-                 [&](double Options::* m) {
-                   info.type = "number";
-                   info.default_text = number_text(defaults.*m);
-                 },
-                 [&](std::size_t Options::* m) {
-                   info.type = "integer";
-                   info.default_text = std::to_string(defaults.*m);
-                 },
-                 [&](std::optional<std::size_t> Options::*) {
-                   info.type = "integer";
-                   info.default_text = "none";
-                 },
-                 [&](milliseconds Options::* m) {
-                   info.type = "duration";
-                   info.default_text = number_text(static_cast<double>((defaults.*m).count()) / 1000);
-                 },
-                 [&](std::optional<milliseconds> Options::*) {
-                   info.type = "duration";
-                   info.default_text = "none";
-                 },
-                 [&](nlohmann::json Options::*) {
-                   info.type = "object";
-                   info.default_text = "none";
-                 },
-                 [&](DeliveryMode Options::* m) {
-                   info.type = "choice";
-                   info.choices.assign(delivery_modes.begin(), delivery_modes.end());
-                   info.default_text = choice_text(defaults.*m);
-                 },
-                 [&](OnFull Options::* m) {
-                   info.type = "choice";
-                   info.choices.assign(on_full_choices.begin(), on_full_choices.end());
-                   info.default_text = choice_text(defaults.*m);
-                 },
-                 [&](OnInvalid Options::* m) {
-                   info.type = "choice";
-                   info.choices.assign(on_invalid_choices.begin(), on_invalid_choices.end());
-                   info.default_text = choice_text(defaults.*m);
-                 },
-                 [&](SpoolSync Options::* m) {
-                   info.type = "choice";
-                   info.choices.assign(spool_sync_choices.begin(), spool_sync_choices.end());
-                   info.default_text = choice_text(defaults.*m);
-                 },
-             },
-             option.member);
+      [&](std::string Options::* m) {
+        info.type = "text";
+        info.default_text = (defaults.*m).empty() ? "none" : defaults.*m;
+      },
+      [&](bool Options::* m) {
+        info.type = "flag";
+        info.default_text = defaults.*m ? "true" : "false";
+      },
+      [&](double Options::* m) {
+        info.type = "number";
+        info.default_text = number_text(defaults.*m);
+      },
+      [&](std::size_t Options::* m) {
+        info.type = "integer";
+        info.default_text = std::to_string(defaults.*m);
+      },
+      [&](std::optional<std::size_t> Options::*) {
+        info.type = "integer";
+        info.default_text = "none";
+      },
+      [&](milliseconds Options::* m) {
+        info.type = "duration";
+        info.default_text = number_text(static_cast<double>((defaults.*m).count()) / 1000);
+      },
+      [&](std::optional<milliseconds> Options::*) {
+        info.type = "duration";
+        info.default_text = "none";
+      },
+      [&](nlohmann::json Options::*) {
+        info.type = "object";
+        info.default_text = "none";
+      },
+      [&]<class Choice>(Choice Options::* m)
+        requires std::is_enum_v<Choice>
+      {
+        info.type = "choice";
+        info.choices.assign(names_of<Choice>.begin(), names_of<Choice>.end());
+        info.default_text = names_of<Choice>[static_cast<std::size_t>(defaults.*m)];
+      },
+      },
+      option.member);
   if (option.required) info.default_text = "required";
   return info;
 }
@@ -312,10 +302,11 @@ class Setter {
     if (!value_.is_object()) refuse_kind("an object");
     options_.*m = value_;
   }
-  void operator()(DeliveryMode Options::* m) { options_.*m = static_cast<DeliveryMode>(choose(delivery_modes)); }
-  void operator()(OnFull Options::* m) { options_.*m = static_cast<OnFull>(choose(on_full_choices)); }
-  void operator()(SpoolSync Options::* m) { options_.*m = static_cast<SpoolSync>(choose(spool_sync_choices)); }
-  void operator()(OnInvalid Options::* m) { options_.*m = static_cast<OnInvalid>(choose(on_invalid_choices)); }
+  template <class Choice>
+    requires std::is_enum_v<Choice>
+  void operator()(Choice Options::* m) {
+    options_.*m = static_cast<Choice>(choose(names_of<Choice>));
+  }
 
  private:
   [[noreturn]] void refuse(const char* code, const std::string& what) const {
@@ -370,11 +361,9 @@ class Setter {
 
 /// What an environment variable's text means for an option.
 nlohmann::json from_text(const Declaration& option, const std::string& text) {
-  const bool is_text = std::holds_alternative<std::string Options::*>(option.member) ||
-                       std::holds_alternative<DeliveryMode Options::*>(option.member) ||
-                       std::holds_alternative<OnFull Options::*>(option.member) ||
-                       std::holds_alternative<OnInvalid Options::*>(option.member) ||
-                       std::holds_alternative<SpoolSync Options::*>(option.member);
+  const bool is_text = std::visit(
+      []<class Value>(Value Options::*) { return std::is_same_v<Value, std::string> || std::is_enum_v<Value>; },
+      option.member);
   if (is_text) return text;
   if (std::holds_alternative<bool Options::*>(option.member)) {
     if (text == "1" || text == "true" || text == "yes" || text == "on") return true;
@@ -504,16 +493,13 @@ void check_options(const Options& options, const OptionStyle& style) {
       value = static_cast<double>((options.**count).value_or(static_cast<std::size_t>(option.minimum)));
     }
     double scale = 1;
-    if (const auto* duration = std::get_if<milliseconds Options::*>(&option.member)) {
+    const auto duration = [&](milliseconds given) {
       scale = 1000.0 / static_cast<double>(style.duration_unit.count());
-      value = static_cast<double>((options.**duration).count()) / static_cast<double>(style.duration_unit.count());
-    }
-    if (const auto* duration = std::get_if<std::optional<milliseconds> Options::*>(&option.member)) {
-      scale = 1000.0 / static_cast<double>(style.duration_unit.count());
-      value = option.minimum * scale;
-      if (options.**duration) {
-        value = static_cast<double>((options.**duration)->count()) / static_cast<double>(style.duration_unit.count());
-      }
+      value = static_cast<double>(given.count()) / static_cast<double>(style.duration_unit.count());
+    };
+    if (const auto* given = std::get_if<milliseconds Options::*>(&option.member)) duration(options.**given);
+    if (const auto* given = std::get_if<std::optional<milliseconds> Options::*>(&option.member)) {
+      if (options.**given) duration(*(options.**given));
     }
     if (!(value >= option.minimum * scale && value <= option.maximum * scale) && option.maximum > 0) {
       refuse(option.name, "out_of_bounds",
