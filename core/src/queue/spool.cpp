@@ -96,8 +96,28 @@ class Database {
   Database& operator=(const Database&) = delete;
 
   sqlite3* get() const { return db_; }
-  int run(const char* sql) const { return sqlite3_exec(db_, sql, nullptr, nullptr, nullptr); }
+  int run(const std::string& sql) const { return sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr); }
+  int limit_size(std::size_t bytes) const {
+    constexpr std::size_t page = 4096;
+    return run("PRAGMA max_page_count = " + std::to_string(std::max<std::size_t>(16, bytes / page)));
+  }
   std::string error() const { return sqlite3_errmsg(db_); }
+
+  struct Result {
+    int code = SQLITE_OK;
+    std::string why = {};
+  };
+  /// Runs `body`, which gives a code of SQLite's, in a transaction that ends with it: all or nothing.
+  template <class Body>
+  Result transact(Body body) const {
+    int code = run("BEGIN IMMEDIATE");
+    if (code == SQLITE_OK) code = body();
+    if (code == SQLITE_OK) code = run("COMMIT");
+    if (code == SQLITE_OK) return {};
+    Result result{code, error()};
+    run("ROLLBACK");
+    return result;
+  }
 
  private:
   sqlite3* db_ = nullptr;
@@ -106,8 +126,8 @@ class Database {
 /// A prepared statement. `step` says what SQLite says; the rest is for a row.
 class Statement {
  public:
-  Statement(const Database& db, const char* sql) {
-    code_ = sqlite3_prepare_v3(db.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
+  Statement(const Database& db, const std::string& sql) {
+    code_ = sqlite3_prepare_v3(db.get(), sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
   }
   ~Statement() { sqlite3_finalize(statement_); }
   Statement(const Statement&) = delete;
@@ -180,11 +200,12 @@ void create_private(const fs::path& path) {
 #endif
 }
 
-bool is_damage(int code) {
-  return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || (code & 0xff) == SQLITE_CORRUPT ||
-         (code & 0xff) == SQLITE_IOERR;
-}
+bool is_damage(int code) { return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_IOERR; }
 
+constexpr const char* select_events =
+    "SELECT id, wire, lane, id_size, action, flags, called_unix_us FROM events ORDER BY id";
+
+/// The event of a row of `select_events`.
 EventPtr event_of(Statement& row) {
   EventPtr event = Event::make(row.bytes(1));
   event->spool_row = row.integer(0);
@@ -201,10 +222,23 @@ EventPtr event_of(Statement& row) {
   return event;
 }
 
-constexpr const char* select_ascending =
-    "SELECT id, wire, lane, id_size, action, flags, called_unix_us FROM events ORDER BY id";
-constexpr const char* select_descending =
-    "SELECT id, wire, lane, id_size, action, flags, called_unix_us FROM events ORDER BY id DESC";
+/// All events that can be read: those before any damage, and those behind it, which are read from the other end.
+/// \returns whether there is any damage.
+bool read_events(const Database& db, EventList& events) {
+  Statement forward(db, select_events);
+  int code = SQLITE_DONE;
+  std::int64_t last = 0;
+  while ((code = forward.step()) == SQLITE_ROW) {
+    events.push_back(event_of(forward));
+    last = forward.integer(0);
+  }
+  if (code == SQLITE_DONE) return false;
+  std::vector<EventPtr> behind;
+  Statement backward(db, std::string(select_events) + " DESC");
+  while (backward.step() == SQLITE_ROW && backward.integer(0) > last) behind.push_back(event_of(backward));
+  for (auto event = behind.rbegin(); event != behind.rend(); ++event) events.push_back(std::move(*event));
+  return true;
+}
 
 }  // namespace
 
@@ -235,13 +269,11 @@ class Spool::File {
     must(db->run(schema));
     must(db->run(options.spool_sync == SpoolSync::power ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF"));
     must(db->run("PRAGMA journal_size_limit = 4000000"));
-    must(
-        db->run(("PRAGMA max_page_count = " + std::to_string(std::max<std::size_t>(16, options.spool_max_bytes / 4096)))
-                    .c_str()));
+    must(db->limit_size(options.spool_max_bytes));
     must(Statement(*db, "INSERT INTO sender (identity) VALUES (?)").bind(1, identity(options)).step());
-    must(db->run(("PRAGMA application_id = " + std::to_string(application_id)).c_str()));
+    must(db->run("PRAGMA application_id = " + std::to_string(application_id)));
     // Last: a file with a version is whole.
-    must(db->run(("PRAGMA user_version = " + std::to_string(schema_version)).c_str()));
+    must(db->run("PRAGMA user_version = " + std::to_string(schema_version)));
     return std::make_unique<File>(path, std::move(db), 0);
   }
 
@@ -257,7 +289,6 @@ class Spool::File {
     const int code = insert_.run();
     if (code != SQLITE_DONE) return code;
     event.spool_row = sqlite3_last_insert_rowid(db_->get());
-    ++live_;
     written_ += event.size;
     return SQLITE_OK;
   }
@@ -265,8 +296,17 @@ class Spool::File {
     const int code = delete_.bind(1, row).run();
     return code == SQLITE_DONE ? SQLITE_OK : code;
   }
+  /// To be told of what a transaction changed once that has ended.
+  void count_inserted(std::size_t rows) { live_ += rows; }
   void count_removed(std::size_t rows) { live_ -= std::min(live_, rows); }
-  void undo(std::size_t rows) { live_ -= rows; }
+
+  /// Lets go of a file, and removes it if it is empty.
+  static void leave(std::unique_ptr<File>& file) {
+    const bool empty = file->live_ == 0;
+    const fs::path path = file->path_;
+    file.reset();
+    if (empty) unlink_all(path);
+  }
 
   /// Gives the disk back what an empty file does not need.
   void shrink() {
@@ -294,8 +334,7 @@ class Spool::DeadLetters {
     sqlite3_busy_timeout(db_->get(), 5'000);
     db_->run("PRAGMA journal_mode = WAL");
     db_->run("PRAGMA synchronous = NORMAL");
-    db_->run(("PRAGMA max_page_count = " + std::to_string(std::max<std::size_t>(16, options.spool_max_bytes / 4096)))
-                 .c_str());
+    db_->limit_size(options.spool_max_bytes);
     if (db_->run(dead_letters_schema) != SQLITE_OK) {
       raise("spool_unusable", "the dead letters " + path_.string() + " cannot be written: " + db_->error());
     }
@@ -306,19 +345,18 @@ class Spool::DeadLetters {
 
   void add(const EventList& events, const ErrorInfo& error) {
     const event::TimestampText now = event::format_timestamp(event::unix_now_ms());
-    int code = db_->run("BEGIN IMMEDIATE");
-    for (const Event* event = events.front(); event != nullptr && code == SQLITE_OK; event = event->next) {
-      const std::string json = std::string(event->bytes()) + "}";
-      insert_->bind(1, json).bind(2, error.code).bind(3, error.message).bind(4, error.status);
-      insert_->bind(5, error.attempts).bind(6, {now.data(), now.size()});
-      if (const int inserted = insert_->run(); inserted != SQLITE_DONE) code = inserted;
-    }
-    if (code == SQLITE_OK) code = db_->run("COMMIT");
-    if (code == SQLITE_OK) return;
-    const std::string why = db_->error();
-    db_->run("ROLLBACK");
-    raise(code == SQLITE_FULL ? "spool_full" : "spool_unusable",
-          "the dead letters " + path_.string() + " cannot be written: " + why);
+    const Database::Result result = db_->transact([&] {
+      for (const Event* event = events.front(); event != nullptr; event = event->next) {
+        const std::string json = std::string(event->bytes()) + "}";
+        insert_->bind(1, json).bind(2, error.code).bind(3, error.message).bind(4, error.status);
+        insert_->bind(5, error.attempts).bind(6, {now.data(), now.size()});
+        if (const int code = insert_->run(); code != SQLITE_DONE) return code;
+      }
+      return SQLITE_OK;
+    });
+    if (result.code == SQLITE_OK) return;
+    raise(result.code == SQLITE_FULL ? "spool_full" : "spool_unusable",
+          "the dead letters " + path_.string() + " cannot be written: " + result.why);
   }
 
  private:
@@ -353,11 +391,7 @@ Spool::~Spool() { close(); }
 void Spool::close() {
   const std::lock_guard lock(mutex_);
   for (std::unique_ptr<File>& file : files_) {
-    if (!file) continue;
-    const bool empty = file->live() == 0;
-    const fs::path path = file->path();
-    file.reset();
-    if (empty) unlink_all(path);
+    if (file) File::leave(file);
   }
 }
 
@@ -389,55 +423,38 @@ EventList Spool::adopt(const std::string& path) {
   auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE);
   db->run("PRAGMA locking_mode = EXCLUSIVE");
   const int locked = db->run("BEGIN EXCLUSIVE; COMMIT");
-  if ((locked & 0xff) == SQLITE_BUSY) return {};  // its client lives
-  EventList events;
-  bool damaged = is_damage(locked);
-  if (!damaged) {
+  if (locked == SQLITE_BUSY) return {};  // its client lives
+  if (!is_damage(locked)) {
     const std::int64_t version = number(*db, "PRAGMA user_version").value_or(0);
     if (version == 0) return {};  // being made, or a client died while it was
     if (version > schema_version) {
       log_(LogLevel::warning, "the spool file " + path + " was written by a newer version; it is left alone");
       return {};
     }
-    {
-      Statement sender(*db, "SELECT identity FROM sender");
-      const int code = sender.step();
-      damaged = is_damage(code);
-      if (!damaged && (code != SQLITE_ROW || sender.bytes(0) != identity(options_))) return {};
-    }
+    Statement sender(*db, "SELECT identity FROM sender");
+    const int code = sender.step();
+    const bool ours = code == SQLITE_ROW && sender.bytes(0) == identity(options_);
+    if (!ours && !is_damage(code)) return {};
   }
-  std::int64_t last = 0;
-  if (!damaged) {
-    Statement rows(*db, select_ascending);
-    int code = SQLITE_DONE;
-    while ((code = rows.step()) == SQLITE_ROW) {
-      events.push_back(event_of(rows));
-      last = rows.integer(0);
-    }
-    damaged = code != SQLITE_DONE;
-  }
-  if (!damaged) {
-    const auto index = static_cast<std::uint16_t>(files_.size());
-    for (Event* event = events.front(); event != nullptr; event = event->next) event->spool_file = index;
-    if (options_.spool_sync == SpoolSync::process) db->run("PRAGMA synchronous = OFF");
-    auto file = std::make_unique<File>(path, std::move(db), events.size());
-    if (events.empty()) {
-      file.reset();
-      unlink_all(path);
-      return events;
-    }
-    files_.push_back(std::move(file));
+  EventList events;
+  if (read_events(*db, events)) {
+    db.reset();
+    set_aside(path, events);
     return events;
   }
-
-  // What lies behind the damage may be read from the other end.
-  std::vector<EventPtr> behind;
-  {
-    Statement rows(*db, select_descending);
-    while (rows.step() == SQLITE_ROW && rows.integer(0) > last) behind.push_back(event_of(rows));
+  const auto index = static_cast<std::uint16_t>(files_.size());
+  for (Event* event = events.front(); event != nullptr; event = event->next) event->spool_file = index;
+  if (options_.spool_sync == SpoolSync::process) db->run("PRAGMA synchronous = OFF");
+  auto file = std::make_unique<File>(path, std::move(db), events.size());
+  if (events.empty()) {
+    File::leave(file);
+  } else {
+    files_.push_back(std::move(file));
   }
-  db.reset();
-  for (auto event = behind.rbegin(); event != behind.rend(); ++event) events.push_back(std::move(*event));
+  return events;
+}
+
+void Spool::set_aside(const std::string& path, EventList& events) {
   for (Event* event = events.front(); event != nullptr; event = event->next) store(*event);
   const std::string aside = path + ".damaged";
   std::error_code failed;
@@ -445,7 +462,6 @@ EventList Spool::adopt(const std::string& path) {
   fs::rename(path + "-wal", aside + "-wal", failed);
   log_(LogLevel::error, "the spool file " + path + " is damaged; it is set aside as " + aside + ", and " +
                             std::to_string(events.size()) + " events that could be read go on");
-  return events;
 }
 
 void Spool::insert(const std::vector<Caller*>& group) {
@@ -458,24 +474,27 @@ void Spool::insert(const std::vector<Caller*>& group) {
     return;
   }
   File& own = *files_.front();
-  const bool together = group.size() > 1;
-  int code = together ? own.db().run("BEGIN IMMEDIATE") : SQLITE_OK;
-  std::size_t inserted = 0;
-  for (Caller* caller : group) {
-    if (code == SQLITE_OK) code = own.insert(*caller->event);
-    if (code != SQLITE_OK) break;
-    ++inserted;
-    caller->event->spool_file = 0;
+  const auto insert_all = [&] {
+    for (Caller* caller : group) {
+      caller->event->spool_file = 0;
+      if (const int code = own.insert(*caller->event); code != SQLITE_OK) return code;
+    }
+    return SQLITE_OK;
+  };
+  Database::Result result;
+  if (group.size() > 1) {
+    result = own.db().transact(insert_all);
+  } else if ((result.code = insert_all()) != SQLITE_OK) {  // a statement is a transaction of its own
+    result.why = own.db().error();
   }
-  if (together && code == SQLITE_OK) code = own.db().run("COMMIT");
-  if (code == SQLITE_OK) return;
-  const std::string why = own.db().error();
-  if (together) own.db().run("ROLLBACK");
-  own.undo(inserted);
+  if (result.code == SQLITE_OK) {
+    own.count_inserted(group.size());
+    return;
+  }
   for (Caller* caller : group) {
     caller->event->spool_row = 0;
-    caller->code = code;
-    caller->why = why;
+    caller->code = result.code;
+    caller->why = result.why;
   }
 }
 
@@ -513,27 +532,24 @@ void Spool::forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& ro
   std::vector<std::pair<std::uint16_t, std::int64_t>> left;
   for (auto from = unforgotten_.begin(); from != unforgotten_.end();) {
     const auto to = std::find_if(from, unforgotten_.end(), [&](const auto& row) { return row.first != from->first; });
-    std::unique_ptr<File>& file = files_[from->first];
-    if (file) {
-      int code = file->db().run("BEGIN IMMEDIATE");
-      for (auto row = from; row != to && code == SQLITE_OK; ++row) code = file->remove(row->second);
-      if (code == SQLITE_OK) code = file->db().run("COMMIT");
-      if (code == SQLITE_OK) {
+    if (std::unique_ptr<File>& file = files_[from->first]) {
+      const Database::Result result = file->db().transact([&] {
+        int code = SQLITE_OK;
+        for (auto row = from; row != to && code == SQLITE_OK; ++row) code = file->remove(row->second);
+        return code;
+      });
+      if (result.code == SQLITE_OK) {
         file->count_removed(static_cast<std::size_t>(to - from));
         if (from->first > 0 && file->live() == 0) {
-          const fs::path path = file->path();
-          file.reset();
-          unlink_all(path);
+          File::leave(file);
         } else {
           file->shrink();
         }
       } else {
-        const std::string why = file->db().error();
-        file->db().run("ROLLBACK");
         left.insert(left.end(), from, to);
         if (!std::exchange(complained_, true)) {
           log_(LogLevel::warning, "what was delivered cannot be taken out of the spool " + options_.spool_path +
-                                      " now: " + why + ". It may be sent again, with the same message ids");
+                                      " now: " + result.why + ". It may be sent again, with the same message ids");
         }
       }
     }

@@ -56,6 +56,8 @@ class Spool {
   void insert(const std::vector<Caller*>& group);
   void forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows);
   EventList adopt(const std::string& path);
+  /// Renames a damaged file once what was readable in it stands in the own one.
+  void set_aside(const std::string& path, EventList& events);
 
   const Options options_;
   const Log log_;
