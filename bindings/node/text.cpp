@@ -15,8 +15,10 @@ constexpr std::size_t least_room = 16 * 1024;
 bool is_high_surrogate(char16_t unit) { return (unit & 0xFC00) == 0xD800; }
 bool is_low_surrogate(char16_t unit) { return (unit & 0xFC00) == 0xDC00; }
 
-}  // namespace
-
+/// Writes UTF-16 as UTF-8. Half of a surrogate pair is written as three bytes of its own (WTF-8), which the core
+/// refuses as `invalid_text`; Node-API's own conversion would put U+FFFD there in silence.
+/// \param to has room for three bytes a unit.
+/// \returns one past the last byte written.
 char* write_utf8(std::u16string_view text, char* to) {
   const char16_t* from = text.data();
   const char16_t* const end = from + text.size();
@@ -42,6 +44,8 @@ char* write_utf8(std::u16string_view text, char* to) {
   }
   return to;
 }
+
+}  // namespace
 
 void TextReader::clear() {
   used_ = 0;

@@ -9,12 +9,6 @@
 
 namespace intilery::node {
 
-/// Writes UTF-16 as UTF-8. Half of a surrogate pair is written as three bytes of its own (WTF-8), which the core
-/// refuses as `invalid_text`; Node-API's own conversion would put U+FFFD there in silence.
-/// \param to has room for three bytes a unit.
-/// \returns one past the last byte written.
-char* write_utf8(std::u16string_view text, char* to);
-
 /// Reads JavaScript strings into one buffer that is kept from call to call. Not thread-safe: one reader a client, used
 /// on its JavaScript thread only.
 class TextReader {
@@ -28,6 +22,7 @@ class TextReader {
     std::size_t size = 0;
   };
 
+  /// Half of a surrogate pair becomes three bytes of its own (WTF-8), which the core refuses as `invalid_text`.
   /// \returns false if `value` is not a string; nothing was read.
   bool read(napi_env env, napi_value value, Place& place);
 

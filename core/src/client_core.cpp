@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <thread>
 #include <utility>
@@ -61,8 +62,8 @@ struct ClientCore::Impl {
         queue(options.max_queue_bytes),
         transport(transport::make_curl_transport(options, library.name + "/" + library.version)),
         engine(options, queue, *transport,
-               {.settled = [this](const queue::EventList& events, std::shared_ptr<const Outcome> outcome,
-                                  Clock::time_point) { settled(events, std::move(outcome)); },
+               {.settled = [this](const queue::EventList& events,
+                                  std::shared_ptr<const Outcome> outcome) { settled(events, std::move(outcome)); },
                 .log = [this](LogLevel level, const std::string& line) { observer->log(level, line); },
                 .unix_now_ms = event::unix_now_ms,
                 .seed = std::random_device{}()},
@@ -188,14 +189,9 @@ struct ClientCore::Impl {
     event->tag = tag;
     if (spool) {
       if (queue.closed()) throw_error(closed());
-      if (options.spool_sync == SpoolSync::power) waiting.release();
-      try {
-        spool->store(*event);
-      } catch (...) {
-        if (options.spool_sync == SpoolSync::power) waiting.reacquire();
-        throw;
-      }
-      if (options.spool_sync == SpoolSync::power) waiting.reacquire();
+      std::optional<Released> released;
+      if (options.spool_sync == SpoolSync::power) released.emplace(waiting);
+      spool->store(*event);
     }
     try {
       enqueue(event, tag, waiting);
@@ -309,9 +305,8 @@ Flush ClientCore::flush(std::optional<milliseconds> timeout, Waiting& waiting) {
 Flush ClientCore::close(std::optional<milliseconds> timeout, Waiting& waiting) {
   impl_->queue.close();
   const Flush flushed = flush(timeout, waiting);
-  waiting.release();
+  const Released released(waiting);
   impl_->stop();
-  waiting.reacquire();
   return flushed;
 }
 

@@ -13,4 +13,16 @@ struct Waiting {
   virtual void check() {}
 };
 
+/// Lets go of the language's lock while it lives.
+class Released {
+ public:
+  explicit Released(Waiting& waiting) : waiting_(waiting) { waiting_.release(); }
+  ~Released() { waiting_.reacquire(); }
+  Released(const Released&) = delete;
+  Released& operator=(const Released&) = delete;
+
+ private:
+  Waiting& waiting_;
+};
+
 }  // namespace intilery

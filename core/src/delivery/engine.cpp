@@ -373,8 +373,7 @@ void Engine::expire(TimePoint now) {
   if (!circuit_.open() || now - circuit_.since() < timeout) return;
   const queue::EventList older = lanes_.take_older(now - timeout);
   if (older.empty()) return;
-  fail(older, given_up("expired", "gave up after " + seconds_text(timeout) + ": " + trouble_.message), Route::event,
-       now);
+  fail(older, given_up("expired", "gave up after " + seconds_text(timeout) + ": " + trouble_.message));
 }
 
 ErrorInfo Engine::given_up(std::string code, std::string message) const {
@@ -393,19 +392,19 @@ void Engine::fail(std::unique_ptr<Shipment> shipment, std::string code, std::str
   error.status = shipment->last_status;
   error.body = shipment->last_body;
   error.attempts = shipment->attempts;
-  Outcome outcome;
-  outcome.error = std::make_shared<const ErrorInfo>(std::move(error));
-  outcome.closing = closing_;
-  settle(std::move(shipment), std::move(outcome), now);
+  settle(std::move(shipment), failure(std::move(error)), now);
 }
 
-void Engine::fail(const queue::EventList& events, ErrorInfo error, Route route, TimePoint now) {
+void Engine::fail(const queue::EventList& events, ErrorInfo error) {
   if (events.empty()) return;
+  surroundings_.settled(events, std::make_shared<const Outcome>(failure(std::move(error))));
+}
+
+Outcome Engine::failure(ErrorInfo error) const {
   Outcome outcome;
-  outcome.route = route;
   outcome.error = std::make_shared<const ErrorInfo>(std::move(error));
   outcome.closing = closing_;
-  surroundings_.settled(events, std::make_shared<const Outcome>(std::move(outcome)), now);
+  return outcome;
 }
 
 void Engine::settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoint now) {
@@ -413,7 +412,7 @@ void Engine::settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoi
   outcome.attempts = shipment->attempts;
   outcome.route = shipment->route;
   lanes_.release(shipment->events, !outcome.error, now);
-  surroundings_.settled(shipment->events, std::make_shared<const Outcome>(std::move(outcome)), now);
+  surroundings_.settled(shipment->events, std::make_shared<const Outcome>(std::move(outcome)));
   if (shipment->next) retry_at(std::move(shipment->next), now);
 }
 
@@ -423,11 +422,9 @@ void Engine::drop_oldest(std::size_t footprint, TimePoint now) {
   std::size_t excess = queue_.excess(footprint);
   if (excess == 0) return;
   excess += options_.max_queue_bytes / 10;
-  fail(lanes_.take_oldest(excess),
-       {.kind = ErrorKind::queue_full,
-        .code = "dropped",
-        .message = "dropped to make room for newer events (on_full=drop_oldest)"},
-       Route::event, now);
+  fail(lanes_.take_oldest(excess), {.kind = ErrorKind::queue_full,
+                                    .code = "dropped",
+                                    .message = "dropped to make room for newer events (on_full=drop_oldest)"});
 }
 
 void Engine::abort(TimePoint now) {
@@ -456,7 +453,7 @@ void Engine::abort(TimePoint now) {
   take_incoming(now);
   const queue::EventList waiting = lanes_.take_all();
   left += waiting.size();
-  fail(waiting, given_up("closed", message), Route::event, now);
+  fail(waiting, given_up("closed", message));
   for (Read& read : std::exchange(reads_, {})) {
     read.done({.status = 0,
                .body = {},

@@ -42,8 +42,8 @@ struct Read {
 
 /// What the engine needs of the world around it, so that a test can own it.
 struct Surroundings {
-  /// Told of every fate, with the moment. The events are gone afterwards.
-  std::function<void(const queue::EventList&, std::shared_ptr<const Outcome>, TimePoint)> settled;
+  /// Told of every fate. The events are gone afterwards.
+  std::function<void(const queue::EventList&, std::shared_ptr<const Outcome>)> settled;
   std::function<void(LogLevel, const std::string&)> log;
   std::function<std::int64_t()> unix_now_ms;
   std::uint64_t seed = 0;  ///< Of the backoff's jitter.
@@ -106,7 +106,8 @@ class Engine {
 
   void expire(TimePoint now);
   void fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now);
-  void fail(const queue::EventList& events, ErrorInfo error, Route route, TimePoint now);
+  void fail(const queue::EventList& events, ErrorInfo error);
+  Outcome failure(ErrorInfo error) const;
   ErrorInfo given_up(std::string code, std::string message) const;
   void settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoint now);
 

@@ -11,9 +11,7 @@ BoundedQueue::Push BoundedQueue::push(EventPtr& event) {
   const std::lock_guard lock(mutex_);
   if (closed_) return Push::closed;
   if (bytes_ > 0 && bytes_ + footprint > max_bytes_) return Push::full;
-  event->sequence = ++accepted_;
-  bytes_ += footprint;
-  incoming_.push_back(std::move(event));
+  append(std::move(event));
   if (incoming_.size() < wake_at_) return Push::accepted;
   wake_at_ = std::numeric_limits<std::size_t>::max();
   return Push::accepted_wake;
@@ -21,11 +19,13 @@ BoundedQueue::Push BoundedQueue::push(EventPtr& event) {
 
 void BoundedQueue::restore(EventList events) {
   const std::lock_guard lock(mutex_);
-  while (EventPtr event = events.pop_front()) {
-    event->sequence = ++accepted_;
-    bytes_ += event->footprint();
-    incoming_.push_back(std::move(event));
-  }
+  while (EventPtr event = events.pop_front()) append(std::move(event));
+}
+
+void BoundedQueue::append(EventPtr event) {
+  event->sequence = ++accepted_;
+  bytes_ += event->footprint();
+  incoming_.push_back(std::move(event));
 }
 
 bool BoundedQueue::wait_for_space(std::size_t footprint, TimePoint deadline, Waiting& waiting) {

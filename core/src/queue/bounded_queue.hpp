@@ -72,6 +72,8 @@ class BoundedQueue {
     Flush seen;
   };
 
+  void append(EventPtr event);
+
   mutable std::mutex mutex_;
   std::condition_variable changed_;  ///< Space was freed, or a flush is complete.
   const std::size_t max_bytes_;

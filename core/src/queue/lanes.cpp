@@ -102,8 +102,8 @@ void Lanes::settle(TimePoint now) {
     const std::uint64_t key = settling_.front().second;
     settling_.pop_front();
     Lane& lane = lanes_.at(key);
-    const bool was_blocked = lane.waiting.empty() || lane.blocked();
-    if (--lane.settling == 0 && was_blocked && lane.held == 0) go_on(key);
+    if (--lane.settling > 0 || lane.held > 0) continue;
+    if (lane.waiting.empty() || lane.waiting.front()->commands) go_on(key);  // others did not wait
   }
 }
 
