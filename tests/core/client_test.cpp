@@ -8,8 +8,7 @@
 #include <set>
 #include <thread>
 
-#include "intilery/intilery.hpp"
-#include "intilery/testing.hpp"
+#include "sandbox_test.hpp"
 
 namespace intilery {
 namespace {
@@ -17,20 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-class ClientTest : public ::testing::Test {
- protected:
-  Options options() const {
-    return {.client_id = "hea",
-            .account_id = "hea",
-            .brand_id = "HEA",
-            .auth_token = "sandbox-token",
-            .endpoint = sandbox.url(),
-            .retry_initial = 10ms};
-  }
-  json events() const { return json::parse(sandbox.events_json()); }
-
-  intilery::testing::Sandbox sandbox{{.rate_limit = 0}};
-};
+class ClientTest : public SandboxTest {};
 
 TEST_F(ClientTest, ADeliveryGivesItsReceiptInAllForms) {
   Client client(options());

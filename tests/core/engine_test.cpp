@@ -63,7 +63,7 @@ class EngineTest : public testing::Test {
     engine = std::make_unique<Engine>(
         options, *queue, transport,
         Surroundings{.settled =
-                         [this](const queue::EventList& events, std::shared_ptr<const Outcome> outcome, TimePoint) {
+                         [this](const queue::EventList& events, std::shared_ptr<const Outcome> outcome) {
                            for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
                              Fate fate{
                                  .status = outcome->status, .attempts = outcome->attempts, .route = outcome->route};

@@ -12,12 +12,12 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <thread>
 
-#include "intilery/intilery.hpp"
-#include "intilery/testing.hpp"
+#include "sandbox_test.hpp"
 
 namespace intilery {
 namespace {
@@ -26,7 +26,7 @@ using namespace std::chrono_literals;
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-class SpoolTest : public ::testing::Test {
+class SpoolTest : public SandboxTest {
  protected:
   SpoolTest() {
     std::string name = (fs::temp_directory_path() / "intilery-spool-XXXXXX").string();
@@ -36,13 +36,9 @@ class SpoolTest : public ::testing::Test {
   ~SpoolTest() override { fs::remove_all(folder.parent_path()); }
 
   Options options() const {
-    return {.client_id = "hea",
-            .account_id = "hea",
-            .brand_id = "HEA",
-            .auth_token = "sandbox-token",
-            .endpoint = sandbox.url(),
-            .spool_path = folder.string(),
-            .retry_initial = 10ms};
+    Options options = SandboxTest::options();
+    options.spool_path = folder.string();
+    return options;
   }
   /// A client whose events stay where they are: its token has no rights, so delivery pauses.
   Options waiting_options() const {
@@ -91,9 +87,7 @@ class SpoolTest : public ::testing::Test {
     sqlite3_close(db);
     return rows;
   }
-  json events() const { return json::parse(sandbox.events_json()); }
 
-  intilery::testing::Sandbox sandbox{{.rate_limit = 0}};
   fs::path folder;
 };
 
@@ -161,13 +155,18 @@ TEST_F(SpoolTest, EveryEventWhoseCallReturnedArrivesAfterAKill) {
       }
     }
     close(ledger[1]);
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(10 + chance() % 60);
-    std::thread killer([&] {
-      std::this_thread::sleep_until(end);
-      kill(child, SIGKILL);
-    });
-    for (int number = 0; read(ledger[0], &number, sizeof number) == sizeof number;) accepted.insert(number);
-    killer.join();
+    const std::chrono::milliseconds life(chance() % 60);
+    std::optional<std::thread> killer;  // once the first call has returned: before, there is nothing to lose
+    for (int number = 0; read(ledger[0], &number, sizeof number) == sizeof number;) {
+      accepted.insert(number);
+      if (killer) continue;
+      killer.emplace([=] {
+        std::this_thread::sleep_for(life);
+        kill(child, SIGKILL);
+      });
+    }
+    ASSERT_TRUE(killer) << "the child ended by itself";
+    killer->join();
     close(ledger[0]);
     waitpid(child, nullptr, 0);
   }

@@ -4,20 +4,12 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { Sandbox } from 'intilery/testing'
-
-const root = new URL('../..', import.meta.url)
+import { environment, root } from './environment.mjs'
 
 async function run(sandbox, program, ...args) {
   const child = spawn(process.execPath, ['--input-type=module', '-e', program, ...args], {
     cwd: root,
-    env: {
-      ...process.env,
-      INTILERY_CLIENT_ID: 'hea',
-      INTILERY_ACCOUNT_ID: 'hea',
-      INTILERY_BRAND_ID: 'HEA',
-      INTILERY_AUTH_TOKEN: 'sandbox-token',
-      INTILERY_ENDPOINT: sandbox.url,
-    },
+    env: environment(sandbox),
   })
   let out = ''
   let err = ''

@@ -9,8 +9,8 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, SpoolError } from 'intilery'
 import { Sandbox } from 'intilery/testing'
+import { environment, root } from './environment.mjs'
 
-const root = new URL('../..', import.meta.url)
 const kills = Number(process.env.INTILERY_KILLS ?? 3)
 const account = { clientId: 'hea', accountId: 'hea', brandId: 'HEA' }
 
@@ -51,15 +51,7 @@ test('every event whose call returned arrives after kill -9', async () => {
       const child = spawn(process.execPath, ['--input-type=module', '-e', sender, String(first), ledger], {
         cwd: root,
         stdio: ['ignore', 'inherit', 'inherit'],
-        env: {
-          ...process.env,
-          INTILERY_CLIENT_ID: 'hea',
-          INTILERY_ACCOUNT_ID: 'hea',
-          INTILERY_BRAND_ID: 'HEA',
-          INTILERY_AUTH_TOKEN: 'sandbox-token',
-          INTILERY_ENDPOINT: sandbox.url,
-          INTILERY_SPOOL_PATH: spool,
-        },
+        env: environment(sandbox, { INTILERY_SPOOL_PATH: spool }),
       })
       const closed = once(child, 'close')
       while (readFileSync(ledger).length === before && child.exitCode === null) await sleep(1)
