@@ -109,18 +109,19 @@ def test_a_forked_child_leaves_its_parents_spool_alone(tmp_path: Path) -> None:
 import os, sys
 from intilery import Client
 client = Client.from_env()
-for number in range(100):
-    client.track("u", "Step", {"number": number})
-child = os.fork()
-if child == 0:
-    with Client.from_env() as own:
-        own.track("child", "Step")
-    os._exit(0)
-os.waitpid(child, 0)
+for _ in range(20):  # the parent's threads write and acknowledge meanwhile
+    for number in range(100):
+        client.track("u", "Step", {"number": number})
+    child = os.fork()
+    if child == 0:
+        with Client.from_env() as own:
+            own.track("child", "Step")
+        os._exit(0)
+    os.waitpid(child, 0)
 sys.exit(client.close(timeout=20).remaining)
 """
     with Sandbox(rate_limit=0) as sandbox:
         subprocess.run([sys.executable, "-c", program], env=environment(sandbox, tmp_path), check=True, timeout=60)
         ids = [event["rawData"]["messageId"] for event in sandbox.events()]
-        assert len(ids) == len(set(ids)) == 101
+        assert len(ids) == len(set(ids)) == 20 * 101
     assert list(tmp_path.glob("*.spool")) == []

@@ -13,6 +13,7 @@
 
 #if !defined(_WIN32)
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #else
@@ -373,6 +374,46 @@ struct Spool::Caller {
   bool done = false;
 };
 
+/// All spools of the process, for `fork`.
+class Spool::Forks {
+ public:
+  /// Never destroyed: a fork may come at the very end.
+  static Forks& all() {
+    static Forks* const forks = new Forks;
+    return *forks;
+  }
+
+  void add(Spool& spool) {
+    const std::lock_guard lock(mutex_);
+    spools_.push_back(&spool);
+  }
+  void remove(Spool& spool) {
+    const std::lock_guard lock(mutex_);
+    std::erase(spools_, &spool);
+  }
+
+ private:
+  Forks() {
+#if !defined(_WIN32)
+    pthread_atfork([] { all().lock(); }, [] { all().unlock(); }, [] { all().unlock(); });
+#endif
+  }
+  void lock() {
+    mutex_.lock();
+    for (Spool* spool : spools_) spool->mutex_.lock();
+  }
+  void unlock() {
+    for (Spool* spool : spools_) spool->mutex_.unlock();
+    mutex_.unlock();
+  }
+
+  std::mutex mutex_;
+  std::vector<Spool*> spools_;
+};
+
+Spool::Registration::Registration(Spool& given) : spool(given) { Forks::all().add(spool); }
+Spool::Registration::~Registration() { Forks::all().remove(spool); }
+
 Spool::Spool(const Options& options, Log log) : options_(options), log_(std::move(log)) {
   std::error_code failed;
   const fs::path folder(options_.spool_path);
@@ -383,6 +424,7 @@ Spool::Spool(const Options& options, Log log) : options_(options), log_(std::mov
     raise("spool_unusable", "spool_path " + folder.string() + " is no folder, and none can be made there" +
                                 (failed ? ": " + failed.message() : std::string()));
   }
+  const std::lock_guard lock(mutex_);
   files_.push_back(File::make(options_));
 }
 
@@ -393,6 +435,7 @@ void Spool::close() {
   for (std::unique_ptr<File>& file : files_) {
     if (file) File::leave(file);
   }
+  dead_letters_.reset();
 }
 
 EventList Spool::adopt() {
@@ -420,28 +463,30 @@ EventList Spool::adopt() {
 }
 
 EventList Spool::adopt(const std::string& path) {
+  EventList events;
+  if (take_over(path, events)) set_aside(path, events);
+  return events;
+}
+
+bool Spool::take_over(const std::string& path, EventList& events) {
+  const std::lock_guard lock(mutex_);
   auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE);
   db->run("PRAGMA locking_mode = EXCLUSIVE");
   const int locked = db->run("BEGIN EXCLUSIVE; COMMIT");
-  if (locked == SQLITE_BUSY) return {};  // its client lives
+  if (locked == SQLITE_BUSY) return false;  // its client lives
   if (!is_damage(locked)) {
     const std::int64_t version = number(*db, "PRAGMA user_version").value_or(0);
-    if (version == 0) return {};  // being made, or a client died while it was
+    if (version == 0) return false;  // being made, or a client died while it was
     if (version > schema_version) {
       log_(LogLevel::warning, "the spool file " + path + " was written by a newer version; it is left alone");
-      return {};
+      return false;
     }
     Statement sender(*db, "SELECT identity FROM sender");
     const int code = sender.step();
     const bool ours = code == SQLITE_ROW && sender.bytes(0) == identity(options_);
-    if (!ours && !is_damage(code)) return {};
+    if (!ours && !is_damage(code)) return false;
   }
-  EventList events;
-  if (read_events(*db, events)) {
-    db.reset();
-    set_aside(path, events);
-    return events;
-  }
+  if (read_events(*db, events)) return true;
   const auto index = static_cast<std::uint16_t>(files_.size());
   for (Event* event = events.front(); event != nullptr; event = event->next) event->spool_file = index;
   if (options_.spool_sync == SpoolSync::process) db->run("PRAGMA synchronous = OFF");
@@ -451,7 +496,7 @@ EventList Spool::adopt(const std::string& path) {
   } else {
     files_.push_back(std::move(file));
   }
-  return events;
+  return false;
 }
 
 void Spool::set_aside(const std::string& path, EventList& events) {
@@ -572,6 +617,7 @@ void Spool::remove(const Event& event) { forget({{event.spool_file, event.spool_
 
 void Spool::bury(const EventList& events, const ErrorInfo& error) {
   try {
+    const std::lock_guard lock(mutex_);
     if (!dead_letters_) dead_letters_ = std::make_unique<DeadLetters>(options_);
     dead_letters_->add(events, error);
   } catch (const IntileryError& failed) {

@@ -21,7 +21,8 @@ namespace intilery::queue {
 /// adopted: their rows stay where they are until they are delivered too, so no crash can lose or double them on the
 /// way. What failed for good goes to `dead_letters.sqlite` beside them. docs/spool.md describes the files.
 ///
-/// Thread-safe. Not to be touched in a forked child.
+/// Thread-safe. A forked child must not touch its parent's, and may make its own: a fork waits until no thread is
+/// inside SQLite, whose locks the child would otherwise find taken for ever.
 class Spool {
  public:
   using Log = std::function<void(LogLevel, const std::string&)>;
@@ -51,19 +52,22 @@ class Spool {
  private:
   class File;
   class DeadLetters;
+  class Forks;
   struct Caller;
 
   void insert(const std::vector<Caller*>& group);
   void forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows);
   EventList adopt(const std::string& path);
+  /// Reads a file and keeps it locked, if it is there for us to take. \returns whether it is damaged.
+  bool take_over(const std::string& path, EventList& events);
   /// Renames a damaged file once what was readable in it stands in the own one.
   void set_aside(const std::string& path, EventList& events);
 
   const Options options_;
   const Log log_;
-  std::mutex mutex_;                           ///< Guards the files.
+  std::mutex mutex_;                           ///< Held wherever SQLite works; guards what follows.
   std::vector<std::unique_ptr<File>> files_;   ///< The own one, then the adopted; null when emptied.
-  std::unique_ptr<DeadLetters> dead_letters_;  ///< The I/O thread's. Opened when there is one.
+  std::unique_ptr<DeadLetters> dead_letters_;  ///< Opened when there is one.
   std::vector<std::pair<std::uint16_t, std::int64_t>> unforgotten_;  ///< Rows that could not be removed yet.
   bool complained_ = false;
 
@@ -71,6 +75,16 @@ class Spool {
   std::condition_variable group_changed_;
   std::vector<Caller*> group_;
   bool committing_ = false;
+
+  /// Has forks wait for `mutex_` while it lives.
+  struct Registration {
+    explicit Registration(Spool& spool);
+    ~Registration();
+    Registration(const Registration&) = delete;
+    Registration& operator=(const Registration&) = delete;
+    Spool& spool;
+  };
+  const Registration registration_{*this};  ///< Last, so that it goes first.
 };
 
 }  // namespace intilery::queue
