@@ -1,5 +1,7 @@
 // Checked by `tsc`: right code passes, and each line marked so is an error.
+import { metrics } from '@opentelemetry/api'
 import { Client, type Flush, type Receipt } from 'intilery'
+import { instrument } from 'intilery/otel'
 import { Sandbox } from 'intilery/testing'
 
 export async function right(token: string): Promise<number> {
@@ -10,6 +12,7 @@ export async function right(token: string): Promise<number> {
   })
   client.startJourney({ userId: 'u', journeyId: 'j', stepId: '2', data: { plan: 'gold' } })
   client.on('failure', ({ error, event }) => console.log(error.code, event.messageId))
+  instrument(client, { meterProvider: metrics.getMeterProvider(), attributes: { brand: 'B' } }).stop()
   const receipt: Receipt = await client.track({ userId: 'u', event: 'E', properties: { x: 1 }, timestamp: new Date() })
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
@@ -27,6 +30,8 @@ export function wrong(client: Client): void {
   client.page({ properties: {} })
   // @ts-expect-error misspelt
   new Client({ delivry: 'batch' })
+  // @ts-expect-error misspelt
+  instrument(client, { meterprovider: undefined })
   // @ts-expect-error no such choice
   new Client({ delivery: 'fast' })
 }
