@@ -1,9 +1,9 @@
 """A small web backend: each call of it is tracked, and `GET /metrics` tells Prometheus how that goes.
 
-    python -m intilery sandbox  # in another terminal; its first line is the endpoint
-    export INTILERY_ENDPOINT=http://127.0.0.1:… INTILERY_AUTH_TOKEN=sandbox-token
-    export INTILERY_CLIENT_ID=hea INTILERY_ACCOUNT_ID=hea INTILERY_BRAND_ID=HEA
-    python examples/prometheus.py
+python -m intilery sandbox  # in another terminal; its first line is the endpoint
+export INTILERY_ENDPOINT=http://127.0.0.1:… INTILERY_AUTH_TOKEN=sandbox-token
+export INTILERY_CLIENT_ID=hea INTILERY_ACCOUNT_ID=hea INTILERY_BRAND_ID=HEA
+python examples/prometheus.py
 """
 
 from __future__ import annotations

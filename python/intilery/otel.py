@@ -1,8 +1,8 @@
 """A client's counters as OpenTelemetry metrics; docs/monitoring.md lists them.
 
-    from intilery.otel import instrument
+from intilery.otel import instrument
 
-    instrument(client)
+instrument(client)
 """
 
 from __future__ import annotations

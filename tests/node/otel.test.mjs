@@ -6,7 +6,6 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { metrics as api } from '@opentelemetry/api'
@@ -169,7 +168,11 @@ test('a client is not kept alive', async () => {
 
 test('attributes tell clients apart, and the same ones add up', async () => {
   await withMetrics(async (sandbox, reader, meterProvider) => {
-    const clients = [{ a: 1, b: 1 }, { a: 2, b: 1 }, { b: 1, a: 2 }].map((attributes) => {
+    const clients = [
+      { a: 1, b: 1 },
+      { a: 2, b: 1 },
+      { b: 1, a: 2 },
+    ].map((attributes) => {
       const client = sandbox.client()
       instrument(client, { meterProvider, attributes })
       return client
@@ -212,7 +215,9 @@ test('the package holds every file that it exports, and what those need', () => 
   const out = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8' })
   const files = new Set(JSON.parse(out)[0].files.map(({ path }) => path))
   const { exports } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'))
-  const named = Object.values(exports).flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)))
+  const named = Object.values(exports).flatMap((target) =>
+    typeof target === 'string' ? [target] : Object.values(target),
+  )
   assert.ok(named.includes('./node/otel.cjs'))
   for (const file of [...named, './python/intilery/metrics.json']) assert.ok(files.has(file.slice(2)), file)
 })

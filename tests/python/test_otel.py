@@ -51,7 +51,7 @@ class Metrics:
         return {metric.name: metric for metric in found}
 
     def points(self) -> dict[str, Points]:
-        return {name: points(metric) for name, metric in self.collect().items()}
+        return {name: found for name, metric in self.collect().items() if (found := points(metric))}
 
 
 def points(metric: Metric) -> Points:
