@@ -86,8 +86,8 @@ class _Instruments:
         # A collection asks once for each metric: who asks again begins the next one. Without a lock, which a fork could
         # leave held: two collections at a time may at worst read more often.
         if metric.name in self._served:
-            self._served = set()
             self._reading = self._read()
+            self._served = set()
         self._served.add(metric.name)
 
         sums: Counter[frozenset[tuple[str, _Value]]] = Counter()
