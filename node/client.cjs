@@ -7,7 +7,7 @@ const { Chunk, Delivery, Fates, callOut, chunkSize } = require('./delivery.cjs')
 const { ConfigurationError, makeError } = require('./errors.cjs')
 const { FailureLog } = require('./failure_log.cjs')
 const { load } = require('./native.cjs')
-const { maxDepth, serialise } = require('./values.cjs')
+const { isFaithful, maxDepth, serialise } = require('./values.cjs')
 
 const native = load('intilery')
 
@@ -370,7 +370,11 @@ class Client extends EventEmitter {
     }
     if (result === true) {
       const levels = kind === kinds.message ? maxDepth + 1 : maxDepth // an event's own braces do not count
-      const exact = [stringifyExactly(body, levels), stringifyExactly(context), stringifyExactly(data)]
+      const exact = [
+        isFaithful(body, bodyText, levels) ? bodyText : stringifyExactly(body, levels),
+        isFaithful(context, contextText) ? contextText : stringifyExactly(context),
+        isFaithful(data, dataText) ? dataText : stringifyExactly(data),
+      ]
       this.#prepare(callback) // a toJSON may have called us
       result = this.#submit(
         kind | exactCall,

@@ -110,15 +110,19 @@ std::string_view kind_of(napi_env env, napi_value value) {
   }
 }
 
-/// What a ValueSource points to.
+/// A value of a call, and what a ValueSource points to.
 struct Value {
+  napi_env env = nullptr;
+  napi_value given = nullptr;  ///< Null: not given.
+  bool is_text = false;
+  Place place;  ///< Of the JSON text, if it is one; else values.cjs says why it cannot travel.
   std::string_view text;
-  std::unique_ptr<Refused> refused;
 
   event::ValueSource source() const {
+    if (given == nullptr) return {};
     return {this, [](event::JsonWriter& out, const void* self) {
               const Value& value = *static_cast<const Value*>(self);
-              if (value.refused) value.refused->raise();
+              if (!value.is_text) read_refused(value.env, value.given).raise();
               out.literal(value.text);
             }};
   }
@@ -154,22 +158,12 @@ class Arguments {
     return {};
   }
 
-  struct ReadValue {
-    bool given = false;
-    Place place;
-    std::unique_ptr<Refused> refused;
-  };
-  ReadValue value(Argument argument, bool exact) const {
-    ReadValue read;
-    if (static_cast<std::size_t>(argument) >= values_.size()) return read;
-    const napi_value given = (*this)[argument];
-    if (exact ? reader_.read(env_, given, read.place) : reader_.read_json(env_, given, read.place)) {
-      read.given = true;
-    } else if (has(argument)) {
-      read.given = true;
-      read.refused = std::make_unique<Refused>(read_refused(env_, (*this)[argument]));
-    }
-    return read;
+  Value value(Argument argument) const {
+    if (static_cast<std::size_t>(argument) >= values_.size()) return {};
+    Value value{.env = env_, .given = (*this)[argument], .is_text = false, .place = {}, .text = {}};
+    value.is_text = reader_.read_json(env_, value.given, value.place);
+    if (!value.is_text && !has(argument)) value.given = nullptr;
+    return value;
   }
 
  private:
@@ -192,14 +186,14 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
   // A mistake found here must end as one that the core finds: thrown, or reported.
   try {
     const auto user_id = arguments.text(Argument::user_id, "userId");
-    auto body = arguments.value(Argument::body, exact);
+    Value body = arguments.value(Argument::body);
     const auto name = arguments.text(Argument::event, kind == CallKind::screen ? "name" : "event");
     const auto anonymous_id = arguments.text(Argument::anonymous_id, "anonymousId");
-    auto context = arguments.value(Argument::context, exact);
+    Value context = arguments.value(Argument::context);
     const auto message_id = arguments.text(Argument::message_id, "messageId");
     const auto target = arguments.text(Argument::target, kind == CallKind::journey ? "journeyId" : "assetId");
     const auto step_id = arguments.text(Argument::step_id, "stepId");
-    auto data = arguments.value(Argument::data, exact);
+    Value data = arguments.value(Argument::data);
 
     event::Draft draft;
     std::optional<Place> moment;
@@ -217,21 +211,14 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
     const auto view = [&](const std::optional<Place>& place) {
       return place ? reader.view(*place) : std::string_view();
     };
-    Value values[3];
-    const auto source = [&](Value& value, Arguments::ReadValue& read) -> event::ValueSource {
-      if (!read.given) return {};
-      value.text = reader.view(read.place);
-      value.refused = std::move(read.refused);
-      return value.source();
-    };
-    draft.body = source(values[0], body);
-    draft.context = source(values[1], context);
-    draft.data = source(values[2], data);
-    if (!exact) {
-      for (const Value& value : values) {
-        if (!value.text.empty() && is_suspicious(value.text)) return Submitted::suspicious;
-      }
+    for (Value* value : {&body, &context, &data}) {
+      if (!value->is_text) continue;
+      value->text = reader.view(value->place);
+      if (!exact && is_suspicious(value->text)) return Submitted::suspicious;
     }
+    draft.body = body.source();
+    draft.context = context.source();
+    draft.data = data.source();
     if (kind == CallKind::message) {
       core.submit_message(draft.body, tag, &id, waiting);
       return Submitted::yes;

@@ -70,9 +70,9 @@ bool TextReader::read_json(napi_env env, napi_value value, Place& place) {
 
 bool TextReader::read(napi_env env, napi_value value, Place& place) {
   if (!read_json(env, value, place)) return false;
-  const std::string_view text = view(place);
-  const auto is_ascii = [](char c) { return static_cast<signed char>(c) >= 0; };
-  if (std::all_of(text.begin(), text.end(), is_ascii)) return true;
+  // Where half a surrogate pair was, Node-API's conversion has put U+FFFD.
+  constexpr std::string_view replacement = "\xEF\xBF\xBD";
+  if (view(place).find(replacement) == std::string_view::npos) return true;
 
   std::size_t length = 0;
   napi_get_value_string_utf16(env, value, nullptr, 0, &length);

@@ -330,3 +330,33 @@ test('the types have every option', async () => {
     optionList().map((option) => option.name),
   )
 })
+
+test('a null is faithful, and hides nothing that JSON.stringify would write as null', async () => {
+  await withSandbox({}, async (sandbox) => {
+    const client = sandbox.client()
+    const track = (properties) => client.track({ userId: 'u', event: 'E', properties })
+    const hidden = [
+      [{ a: null, b: [1, Number.NaN] }, 'properties.b[1]'],
+      [{ a: null, b: { c: new Date(Number.NaN) } }, 'properties.b.c'],
+      [{ a: null, b: new Set([1]) }, 'properties.b'],
+      [{ a: null, b: { toJSON: () => Number.NaN } }, 'properties.b'],
+      [{ a: null, b: '\ud800' }, 'properties.b'],
+    ]
+    for (const [properties, path] of hidden) assert.equal((await errorOf(() => track(properties))).path, path)
+    const faithful = {
+      a: null,
+      b: [null, { c: 1.5, d: undefined, e: 'null' }],
+      f: new Date(0),
+      g: new Map([['h', null]]),
+    }
+    track(faithful)
+    await client.close()
+    const [event] = sandbox.events()
+    assert.deepEqual(event.rawData.properties, {
+      a: null,
+      b: [null, { c: 1.5, e: 'null' }],
+      f: '1970-01-01T00:00:00.000Z',
+      g: { h: null },
+    })
+  })
+})

@@ -57,17 +57,26 @@ auto as_validation_error(Body body) {
   throw BadValue{"required", "is required" + std::string(hint), std::string(field)};
 }
 
-void write_text(JsonWriter& out, std::string_view field, std::string_view text) {
-  under(field, [&] {
+/// The name in a fragment `,"name":`.
+template <std::size_t N>
+constexpr std::string_view name_in(const char (&key)[N]) {
+  return std::string_view(key, N - 1).substr(2, N - 1 - 4);
+}
+
+/// Writes a text member. `key` is `,"name":`.
+template <std::size_t N>
+void write_text(JsonWriter& out, const char (&key)[N], std::string_view text) {
+  under(name_in(key), [&] {
     if (text.empty()) throw BadValue{"empty", "must not be empty", ""};
-    out.plain_key(field);
+    out.fixed(key);
     out.string(text);
   });
 }
 
-void write_timestamp(JsonWriter& out, std::string_view field, std::int64_t unix_ms) {
+template <std::size_t N>
+void write_timestamp(JsonWriter& out, const char (&key)[N], std::int64_t unix_ms) {
   const TimestampText text = format_timestamp(unix_ms);
-  out.plain_key(field);
+  out.fixed(key);
   out.plain({text.data(), text.size()});
 }
 
@@ -175,30 +184,31 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
   const bool has_user = draft.user_id.data() != nullptr;
   const bool has_anonymous = draft.anonymous_id.data() != nullptr;
   const bool anonymous_will_do = draft.action == Action::page || draft.action == Action::screen || allow_anonymous_;
-  out.literal("{");
+  // Each member brings its comma; the first one's becomes the brace.
   if (has_user) {
-    write_text(out, "userId", draft.user_id);
+    write_text(out, ",\"userId\":", draft.user_id);
   } else if (!has_anonymous || !anonymous_will_do || draft.command != Draft::Command::none) {
     refuse_missing("userId", anonymous_will_do ? ", or anonymousId" : has_anonymous ? " (allow_anonymous is off)" : "");
   }
-  if (has_anonymous) write_text(out, "anonymousId", draft.anonymous_id);
+  if (has_anonymous) write_text(out, ",\"anonymousId\":", draft.anonymous_id);
+  out.at(0) = '{';
 
   Draft::Command command = draft.command;
   if (draft.action == Action::track) {
     if (draft.event.data() == nullptr) refuse_missing("event");
-    write_text(out, "event", draft.event);
+    write_text(out, ",\"event\":", draft.event);
     if (command == Draft::Command::none) command = command_named(draft.event);
   } else {
-    out.plain_key("event");
+    out.fixed(",\"event\":");
     out.plain(name_of(draft.action));
   }
-  if (draft.name.data() != nullptr) write_text(out, "name", draft.name);
+  if (draft.name.data() != nullptr) write_text(out, ",\"name\":", draft.name);
 
   if (command == Draft::Command::asset) {
     if (draft.asset_id.data() == nullptr) {
       refuse_missing("assetId", draft.command == command ? "" : ": this event is a command; use its own call");
     }
-    write_text(out, "assetId", draft.asset_id);
+    write_text(out, ",\"assetId\":", draft.asset_id);
   }
   std::string_view body;
   const std::string_view body_field = draft.action == Action::identify ? "traits" : "properties";
@@ -206,12 +216,16 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
   if (draft.command == Draft::Command::journey && !draft.body) {
     out.plain_key(body_field);
     const std::size_t from = out.size();
-    out.literal("{");
     under(body_field, [&] {
-      if (draft.journey_id.data() != nullptr) write_text(out, "journeyIdToTrigger", draft.journey_id);
-      if (draft.step_id.data() != nullptr) write_text(out, "stepIdToTrigger", draft.step_id);
+      if (draft.journey_id.data() != nullptr) write_text(out, ",\"journeyIdToTrigger\":", draft.journey_id);
+      if (draft.step_id.data() != nullptr) write_text(out, ",\"stepIdToTrigger\":", draft.step_id);
     });
-    out.literal("}");
+    if (out.size() == from) {
+      out.fixed("{}");
+    } else {
+      out.at(from) = '{';
+      out.fixed("}");
+    }
     body = out.view().substr(from);
   }
   if (draft.action == Action::identify) {
@@ -231,12 +245,12 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
       throw BadValue{"invalid_timestamp", "must be between the years 0000 and 9999", ""};
     }
   });
-  write_timestamp(out, "timestamp", moment);
+  write_timestamp(out, ",\"timestamp\":", moment);
   if (draft.sent_at.data() != nullptr) {
-    write_timestamp(out, "sentAt", under("sentAt", [&] { return parse_timestamp(draft.sent_at); }));
+    write_timestamp(out, ",\"sentAt\":", under("sentAt", [&] { return parse_timestamp(draft.sent_at); }));
   }
 
-  out.plain_key("messageId");
+  out.fixed(",\"messageId\":");
   const std::size_t before_id = out.size();
   if (draft.message_id.data() != nullptr) {
     under("messageId", [&] {
@@ -277,7 +291,7 @@ void Encoder::write_context(const Draft& draft, JsonWriter& out) const {
   std::string_view own;
   if (draft.context) own = write_object(out, "context", draft.context);
   if (own.empty()) {
-    out.plain_key("context");
+    out.fixed(",\"context\":");
     out.literal(whole_context_);
     return;
   }

@@ -176,6 +176,25 @@ void JsonWriter::number(double value) {
 }
 
 void JsonWriter::string(std::string_view text) {
+#if defined(__SSE2__)
+  // Most texts are short, plain ASCII: copied and checked in one go.
+  reserve(text.size() + 2 + block);
+  char* to = end_ + 1;
+  unsigned special = 0;
+  for (std::size_t i = 0; i < text.size(); i += block) {
+    const __m128i bytes = load_block(text.data() + i, text.size() - i);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), bytes);
+    const std::size_t left = text.size() - i;
+    const unsigned mask = left >= block ? 0xffffU : (1U << left) - 1;
+    special |= (escapes_in(bytes) | static_cast<unsigned>(_mm_movemask_epi8(bytes))) & mask;
+  }
+  if (special == 0) {
+    *end_ = '"';
+    end_ = to + text.size();
+    *end_++ = '"';
+    return;
+  }
+#endif
   if (!is_ascii(text) && !simdjson::validate_utf8(text.data(), text.size())) refuse_text();
   trusted(text);
 }

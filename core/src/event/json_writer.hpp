@@ -74,6 +74,13 @@ class JsonWriter {
     append(text);
     *end_++ = '"';
   }
+  /// The same for a text that is known when this is compiled: its size is, too.
+  template <std::size_t N>
+  void fixed(const char (&json)[N]) {
+    reserve(N - 1);
+    std::memcpy(end_, json, N - 1);
+    end_ += N - 1;
+  }
   /// JSON that is known to be right.
   void literal(std::string_view json) {
     reserve(json.size());

@@ -59,8 +59,8 @@ MessageId MessageId::generate(std::int64_t unix_ms) {
     generator.seed();
     generator.generation = generation;
   }
-  const std::uint64_t random = generator.next();
   if (unix_ms > generator.last_ms) {
+    const std::uint64_t random = generator.next();
     generator.last_ms = unix_ms;
     generator.counter = static_cast<std::uint32_t>(random >> 62 << 9 | (random & 0x1ff));  // leaves room to count up
   } else if (++generator.counter > 0xfff) {
