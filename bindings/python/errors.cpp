@@ -16,14 +16,15 @@ py::str text(const std::string& bytes) {
 }
 
 py::object make_error(const ErrorInfo& error) {
-  py::object made = py::handle(registry().make_error)(
-      static_cast<int>(error.kind), text(error.code), text(error.message), text(error.path),
-      error.arrived == Arrived::no ? "no" : "unknown", error.status, text(error.body), error.attempts,
-      text(error.message_id));
+  py::object made =
+      py::handle(registry().make_error)(static_cast<int>(error.kind), text(error.code), text(error.message),
+                                        text(error.path), error.arrived == Arrived::no ? "no" : "unknown", error.status,
+                                        text(error.body), error.attempts, text(error.message_id));
   if (error.cause) {
     try {
       std::rethrow_exception(error.cause);
     } catch (const py::error_already_set& cause) {
+      if (cause.trace()) PyException_SetTraceback(cause.value().ptr(), cause.trace().ptr());
       PyException_SetCause(made.ptr(), py::object(cause.value()).release().ptr());
     }
   }

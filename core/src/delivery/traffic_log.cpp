@@ -1,6 +1,7 @@
 #include "delivery/traffic_log.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <utility>
 
@@ -13,34 +14,30 @@ namespace {
 constexpr std::size_t shown_bytes = 2'000;
 constexpr std::size_t longest_escape = 6;  // \u002f
 
-/// How the first character of a text may be written: as it stands, escaped in JSON, or in an address.
-/// \returns the character's code and how many bytes it takes; none at the end of the text.
-std::pair<unsigned, std::size_t> unescaped(std::string_view text) {
-  const auto coded = [&](std::size_t from, std::size_t digits) -> std::pair<unsigned, std::size_t> {
+/// How many bytes of the text's beginning are this character: as it stands, escaped in JSON, and escaped in an address.
+/// 0: it is not there so.
+std::array<std::size_t, 3> spellings(std::string_view text, char character) {
+  const auto coded = [&](std::string_view prefix, std::size_t digits) -> std::size_t {
+    if (!text.starts_with(prefix) || text.size() < prefix.size() + digits) return 0;
     unsigned code = 0;
-    if (text.size() < from + digits) return {0, 0};
-    const char* const end = text.data() + from + digits;
-    if (std::from_chars(text.data() + from, end, code, 16).ptr != end) return {0, 0};
-    return {code, from + digits};
+    const char* const from = text.data() + prefix.size();
+    const bool whole = std::from_chars(from, from + digits, code, 16).ptr == from + digits;
+    return whole && code == static_cast<unsigned char>(character) ? prefix.size() + digits : 0;
   };
-  if (text.empty()) return {0, 0};
-  if (text[0] == '%') return coded(1, 2);
-  if (text[0] == '\\' && text.size() > 1) {
-    if (text[1] == 'u') return coded(2, 4);
-    return {static_cast<unsigned char>(text[1]), 2};
-  }
-  return {static_cast<unsigned char>(text[0]), 1};
+  if (text.empty()) return {};
+  const bool escaped = text[0] == '\\' && text.size() > 1 && text[1] == character;
+  return {text[0] == character ? 1u : 0u, escaped ? 2 : coded("\\u", 4), coded("%", 2)};
 }
 
-/// How many bytes of the text's beginning are the token, written with escapes.
-std::size_t escaped_token_at(std::string_view text, std::string_view token) {
-  std::size_t at = 0;
-  for (const char c : token) {
-    const auto [code, size] = unescaped(text.substr(at));
-    if (size == 0 || code != static_cast<unsigned char>(c)) return 0;
-    at += size;
+/// How many bytes of the text's beginning are the token, however its characters are written.
+std::size_t token_size(std::string_view text, std::string_view token) {
+  if (token.empty()) return 0;
+  for (const std::size_t size : spellings(text, token.front())) {
+    if (size == 0) continue;
+    if (token.size() == 1) return size;
+    if (const std::size_t rest = token_size(text.substr(size), token.substr(1)); rest > 0) return size + rest;
   }
-  return at;
+  return 0;
 }
 
 std::string count_text(std::size_t count, const char* what) {
@@ -54,8 +51,8 @@ TrafficLog::TrafficLog(const Options& options, Log log)
 
 void TrafficLog::leaves(const transport::Request& request, std::size_t events, int attempt, TimePoint now) {
   left_[request.id] = now;
-  std::string line = "request " + std::to_string(request.id) + ", attempt " + std::to_string(attempt) + ": " +
-                     shown(request, events);
+  std::string line =
+      "request " + std::to_string(request.id) + ", attempt " + std::to_string(attempt) + ": " + shown(request, events);
   log_(LogLevel::debug, line);
 }
 
@@ -105,7 +102,7 @@ std::string TrafficLog::shown(std::string_view text, std::size_t limit) const {
 std::size_t TrafficLog::token_at(std::string_view text) const {
   std::size_t longest = 0;
   for (const std::string& token : tokens_) {
-    longest = std::max({longest, text.starts_with(token) ? token.size() : 0, escaped_token_at(text, token)});
+    longest = std::max(longest, token_size(text, token));
   }
   return longest;
 }
