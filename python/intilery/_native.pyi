@@ -1,6 +1,6 @@
 from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
-from typing import Any, Protocol, TypedDict
+from typing import Any, ClassVar, Protocol, TypedDict
 
 from typing_extensions import TypeAlias, Unpack
 
@@ -10,7 +10,7 @@ from ._results import Receipt
 OnDelivery: TypeAlias = Callable[[Receipt], object]
 
 class DataclassInstance(Protocol):
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 class PydanticModel(Protocol):
     def model_dump(self) -> dict[str, Any]: ...

@@ -53,7 +53,8 @@ class Options(TypedDict, total=False):
     before_send: Callable[[dict[str, Any]], Mapping[str, Any] | None] | None
     """Sees each message before it is checked, in the form that `send` takes, with the members that the call gave, and
     returns the message to send, or None to drop it. Runs in the call, on its thread; may call the client. The dict is
-    its own, and what lies in it is the caller's. If it raises, the call raises a ValidationError, and nothing is sent."""
+    its own, but nested values are the caller's: change copies of them. If it raises, the call raises a ValidationError,
+    and nothing is sent."""
     on_error: Callable[[IntileryError], object] | None
     """Called with each failure that nobody observes (`message_id` says of which event), on the client's callback
     thread; an AsyncClient's in its loop. Default: a log line for each kind of failure and second."""

@@ -49,9 +49,7 @@ def test_every_call_is_seen_as_send_takes_it_with_the_callers_own_values(sandbox
 
     order = Order(decimal.Decimal("30.50"))
     with sandbox.client(before_send=look, delivery="event") as client:
-        client.identify(
-            "u", {"born": WHEN}, context={"ip": "1"}, timestamp=WHEN, anonymous_id="a-1", message_id="m-1"
-        )
+        client.identify("u", {"born": WHEN}, context={"ip": "1"}, timestamp=WHEN, anonymous_id="a-1", message_id="m-1")
         client.track("u", "Order", order)
         client.track("u", "Login", context=None)
         client.page(anonymous_id="a-1", properties={"path": "/"})
@@ -60,7 +58,8 @@ def test_every_call_is_seen_as_send_takes_it_with_the_callers_own_values(sandbox
         client.start_journey("u", "j", step_id="2", data={"plan": "gold"})
         client.send({"action": "track", "userId": "u", "event": "Login"})
         client.send(MappingProxyType({"action": "track", "userId": "u", "event": "Mapped"}))
-        assert client.flush(timeout=10).delivered == 9
+        client.flush(timeout=10)
+        assert client.stats().delivered == 9
     assert seen == [
         {
             "action": "identify",
@@ -195,9 +194,9 @@ def test_what_is_no_object_is_refused(sandbox: Sandbox, returned: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:coroutine")
 def test_an_asynchronous_function_is_refused(sandbox: Sandbox) -> None:
-    with sandbox.client(before_send=_asynchronous) as client:  # type: ignore[typeddict-item]
-        with pytest.raises(ValidationError, match="coroutine"):
-            client.track("u", "E")
+    wrong: Any = _asynchronous
+    with sandbox.client(before_send=wrong) as client, pytest.raises(ValidationError, match="coroutine"):
+        client.track("u", "E")
 
 
 def test_what_it_returns_is_checked_anew(sandbox: Sandbox) -> None:
@@ -278,10 +277,12 @@ def test_it_works_in_an_async_client(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("option", ["before_send", "on_error", "default"])
 def test_a_function_that_is_none_is_named(sandbox: Sandbox, option: str) -> None:
+    wrong: Any = {option: 5}
     with pytest.raises(ConfigurationError, match=f"{option} must be callable, not int") as caught:
-        sandbox.client(**{option: 5})  # type: ignore[misc]
+        sandbox.client(**wrong)
     assert (caught.value.option, caught.value.code) == (option, "wrong_type")
-    sandbox.client(**{option: None}).close()  # type: ignore[misc]
+    nothing: Any = {option: None}
+    sandbox.client(**nothing).close()
 
 
 def test_a_client_that_its_own_functions_hold_is_collected_and_loses_nothing(sandbox: Sandbox) -> None:

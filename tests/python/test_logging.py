@@ -55,7 +55,9 @@ def test_a_dry_run_leaves_a_spool_alone(sandbox: Sandbox, tmp_path: Any) -> None
 def test_debug_shows_the_traffic_and_never_the_token(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "intilery")
     with sandbox.client(debug=True) as client:
-        client.track("u", "E", {"email": "fred@example.com", "token": "sandbox-token", "é": "\x1b[31m"}).result(timeout=5)
+        client.track("u", "E", {"email": "fred@example.com", "token": "sandbox-token", "é": "\x1b[31m"}).result(
+            timeout=5
+        )
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}
     request, answer = (record.message for record in caplog.records)
     assert f"POST {sandbox.url}/track/hea/hea/HEA/v1/track, auth-token: [redacted], 1 event, " in request
@@ -75,7 +77,9 @@ def test_without_debug_nothing_of_an_event_is_logged(sandbox: Sandbox, caplog: p
 def test_a_servers_words_do_not_stop_the_log(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     # Cut within a character, they once ended the callback thread.
     words = "\x1b[31m" + "é" * 300
-    sandbox.set_faults({"status": 400, "body": '{"success":false,"message":"' + words.replace("\x1b", "\\u001b") + '"}'})
+    sandbox.set_faults(
+        {"status": 400, "body": '{"success":false,"message":"' + words.replace("\x1b", "\\u001b") + '"}'}
+    )
     told = threading.Event()
     with sandbox.client() as client:
         client.track("u", "E")

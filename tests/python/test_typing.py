@@ -8,9 +8,14 @@ from mypy import api
 
 GOOD = """
 from __future__ import annotations
+from dataclasses import dataclass
 from typing import Any
 from intilery import AsyncClient, Client, IntileryError, Receipt
 from intilery.testing import Sandbox
+
+@dataclass
+class Order:
+    revenue: float
 
 def told(receipt: Receipt) -> None: ...
 def failed(error: IntileryError) -> None: print(error.message_id)
@@ -20,6 +25,7 @@ def main(client: Client, token: str) -> float:
     with Client(client_id="a", account_id="a", brand_id="B", auth_token=token, delivery="batch") as other:
         other.identify("u", {"email": "x"})
     Client(before_send=scrub, on_error=failed, dry_run=True, debug=True).close()
+    client.track("u", "Order", Order(30.5))
     client.page(anonymous_id="a-1", properties={"path": "/"})
     client.start_journey("u", "j", step_id="2", data={"plan": "gold"})
     return client.track("u", "E", {"x": 1}, on_delivery=told).result(timeout=1).latency
