@@ -226,7 +226,10 @@ class Client extends EventEmitter {
     }
     closeAtExit = (client, elapsed) => {
       client.#exiting = true
-      const flush = client.#wires.closeNow(Math.max(0, client.#wires.exitTimeout - elapsed), dispatcher(client, client.#log))
+      const flush = client.#wires.closeNow(
+        Math.max(0, client.#wires.exitTimeout - elapsed),
+        dispatcher(client, client.#log),
+      )
       client.#failures.end()
       if (flush.remaining > 0) {
         const events = flush.remaining === 1 ? '1 event was' : `${flush.remaining} events were`

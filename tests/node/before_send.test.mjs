@@ -130,7 +130,9 @@ test('another message may take its place', async () => {
 
 test('a dropped event is counted, and reported only to who asks', async () => {
   const lines = []
-  const logger = Object.fromEntries(['debug', 'info', 'warn', 'error'].map((name) => [name, (line) => lines.push(line)]))
+  const logger = Object.fromEntries(
+    ['debug', 'info', 'warn', 'error'].map((name) => [name, (line) => lines.push(line)]),
+  )
   const failures = []
   let next = null
   await withClient({ beforeSend: () => next, logger }, async (client, sandbox) => {

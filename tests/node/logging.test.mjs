@@ -37,10 +37,14 @@ class Lines {
 
 /** What a program of its own writes. */
 async function outputOf(sandbox, program, more = {}) {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', `import { Client } from 'intilery'; ${program}`], {
-    cwd: root,
-    env: environment(sandbox, more),
-  })
+  const child = spawn(
+    process.execPath,
+    ['--input-type=module', '-e', `import { Client } from 'intilery'; ${program}`],
+    {
+      cwd: root,
+      env: environment(sandbox, more),
+    },
+  )
   const text = { out: '', err: '' }
   child.stdout.on('data', (data) => {
     text.out += data
