@@ -253,7 +253,6 @@ class BeforeSendTest : public ClientTest {
     chosen.delivery = DeliveryMode::event;
     return Client(chosen, {.on_failure = [this](const Receipt&) { ++failures; }, .on_log = {}});
   }
-  static std::optional<json> as_it_is(json message) { return message; }
 
   std::atomic<int> failures = 0;
 };
@@ -293,33 +292,6 @@ TEST_F(BeforeSendTest, EveryCallIsSeenAsSendTakesIt) {
     {"action":"track","userId":"u","event":"start_journey","properties":{"journeyIdToTrigger":"j"}},
     {"action":"track","userId":"u","event":"Login"},
     {"action":"track","userId":"u","event":"Raw"}])"));
-}
-
-TEST_F(BeforeSendTest, WhatLooksOnChangesNothing) {
-  const auto fill = [](Client& client) {
-    client.identify("u", {{"city", "Bath"}}, {.context = {{"ip", "1"}}, .message_id = "m-1"});
-    client.screen("u", "Checkout", {{"x", 1.5}});
-    client.send_email("u", "asset-7", {{"code", "1234"}});
-    client.start_journey("u", "j", "2", {{"plan", "gold"}});
-    client.close(10s);
-  };
-  const auto bodies = [&] {
-    json all;
-    for (json& event : json::parse(sandbox.events_json())) {
-      json data = event["rawData"];
-      for (const char* own : {"timestamp", "sentAt", "messageId"}) data.erase(own);
-      all.push_back(data);
-    }
-    sandbox.clear();
-    return all;
-  };
-  Client plain(options());
-  fill(plain);
-  const json expected = bodies();
-  Client looking = client_with(as_it_is);
-  fill(looking);
-  EXPECT_EQ(expected.size(), 4u);
-  EXPECT_EQ(bodies(), expected);
 }
 
 TEST_F(BeforeSendTest, AnEventMayBeChangedOrDropped) {
