@@ -3,9 +3,10 @@
 const { EventEmitter } = require('node:events')
 const { performance } = require('node:perf_hooks')
 const { types, inspect } = require('node:util')
-const { Chunk, Delivery, Fates, callOut, chunkSize } = require('./delivery.cjs')
+const { Chunk, Delivery, Fates, callOut, causeOf, chunkSize, setCause } = require('./delivery.cjs')
 const { ConfigurationError, makeError } = require('./errors.cjs')
 const { FailureLog } = require('./failure_log.cjs')
+const { Log, levels } = require('./log.cjs')
 const { load } = require('./native.cjs')
 const { isFaithful, maxDepth, serialise } = require('./values.cjs')
 
@@ -13,11 +14,11 @@ const native = load('intilery')
 
 // bindings/node/call.hpp: CallKind, exact_call.
 const kinds = { identify: 0, track: 1, page: 2, screen: 3, asset: 4, journey: 5, message: 6 }
+const actions = ['identify', 'track', 'page', 'screen', 'track', 'track']
 const exactCall = 0x100
 
-// bindings/node/node_client.hpp: Dispatch; client.hpp: LogLevel.
+// bindings/node/node_client.hpp: Dispatch.
 const dispatchKinds = { fates: 0, log: 1, answer: 2 }
-const logLevels = { warning: 2, error: 3 }
 
 /** A call's members as the keys of an object: looking one up costs half of what a Set takes. */
 const callMembers = (...names) =>
@@ -72,28 +73,20 @@ function kindOf(value) {
   return `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`
 }
 
-function log(level, line) {
-  if (level >= logLevels.error) {
-    console.error(`intilery: ${line}`)
-  } else if (level >= logLevels.warning) {
-    console.warn(`intilery: ${line}`)
-  }
-}
-
 /** @type {(client: Client, kind: number, a: any, b: any, c: any) => void} */
 let receive
-/** @type {(client: Client, elapsed: number) => number} */
+/** @type {(client: Client, elapsed: number) => void} */
 let closeAtExit
 
 /** What the native side calls. It must not hold the client, or that would never be collected. */
-function dispatcher(client) {
+function dispatcher(client, log) {
   const reference = new WeakRef(client)
   return (kind, a, b, c) => {
     const alive = reference.deref()
     if (alive !== undefined) {
       receive(alive, kind, a, b, c)
     } else if (kind === dispatchKinds.log) {
-      log(a, b)
+      log.write(a, b)
     }
   }
 }
@@ -110,7 +103,7 @@ function optionTexts(options) {
   const names = []
   const texts = []
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined) continue
+    if (value === undefined || name === 'beforeSend' || name === 'logger') continue
     const text = serialise(value)
     if (typeof text !== 'string') {
       throw new ConfigurationError({ code: 'wrong_type', path: name, message: `${name} cannot be ${describe(value)}` })
@@ -138,6 +131,43 @@ function timeoutOf(options, method) {
   return Math.min(timeout, 2 ** 40)
 }
 
+/** Says of a message that `beforeSend` has seen it. */
+const seen = {}
+
+function isObject(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** A new object with the members that JSON would show; what is no object as it stands. */
+function membersOf(value) {
+  if (typeof value?.toJSON === 'function') value = value.toJSON('')
+  if (types.isMap(value)) return Object.fromEntries(value)
+  return isObject(value) ? { ...value } : value
+}
+
+function withoutNothing(members) {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined && value !== null))
+}
+
+/** A call as `send` takes it, with the members that it gave. */
+function messageOf(kind, call, body, name, target, stepId, data) {
+  const { userId, anonymousId, context, timestamp, messageId } = call
+  const journey = kind === kinds.journey
+  const properties = journey ? withoutNothing({ journeyIdToTrigger: target, stepIdToTrigger: stepId }) : body
+  const message = withoutNothing({
+    action: actions[kind],
+    userId,
+    anonymousId,
+    [kind === kinds.screen ? 'name' : 'event']: name,
+    assetId: journey ? undefined : target,
+    [kind === kinds.identify ? 'traits' : 'properties']: properties,
+    context,
+    timestamp,
+    messageId,
+  })
+  return { ...message, ...data }
+}
+
 class Client extends EventEmitter {
   #wires
   #submit
@@ -151,17 +181,31 @@ class Client extends EventEmitter {
   #drainWaiters = []
   #calls = new Map()
   #nextCall = 0
-  #failures = new FailureLog(
-    (line) => console.error(line),
-    () => performance.now(),
-  )
+  #log
+  #failures
+  #beforeSend
   #exiting = false
 
   constructor(options = {}, source = undefined) {
     super()
     const [names, texts] = optionTexts(options)
-    const wires = native.createClient(names, texts, source === fromEnvironment, dispatcher(this))
+    this.#beforeSend = options.beforeSend ?? undefined
+    if (this.#beforeSend !== undefined && typeof this.#beforeSend !== 'function') {
+      throw new ConfigurationError({
+        code: 'wrong_type',
+        path: 'beforeSend',
+        message: `beforeSend must be a function, not ${kindOf(this.#beforeSend)}`,
+      })
+    }
+    const log = new Log(options.logger)
+    const wires = native.createClient(names, texts, source === fromEnvironment, dispatcher(this, log))
     if (wires.kind !== undefined) throw makeError(wires)
+    log.verbose = wires.debug
+    this.#log = log
+    this.#failures = new FailureLog(
+      (line) => log.write(levels.warning, line),
+      () => performance.now(),
+    )
     this.#wires = wires
     this.#submit = wires.submit
   }
@@ -175,16 +219,23 @@ class Client extends EventEmitter {
       if (kind === dispatchKinds.fates) {
         client.#receiveFates(new Fates(a, b, c))
       } else if (kind === dispatchKinds.log) {
-        log(a, b)
+        client.#log.write(a, b)
       } else {
         client.#receiveAnswer(a, b, c)
       }
     }
     closeAtExit = (client, elapsed) => {
       client.#exiting = true
-      const flush = client.#wires.closeNow(Math.max(0, client.#wires.exitTimeout - elapsed), dispatcher(client))
+      const flush = client.#wires.closeNow(
+        Math.max(0, client.#wires.exitTimeout - elapsed),
+        dispatcher(client, client.#log),
+      )
       client.#failures.end()
-      return flush.remaining ?? 0
+      if (flush.remaining > 0) {
+        const events = flush.remaining === 1 ? '1 event was' : `${flush.remaining} events were`
+        const hint = 'await client.close() before its end, or raise exitTimeout'
+        client.#log.write(levels.error, `the program ended before ${events} delivered; ${hint}`)
+      }
     }
   }
 
@@ -318,15 +369,54 @@ class Client extends EventEmitter {
     return this.#refuse('unknown_field', name, `${name} is no field of this call${hint}`, callback)
   }
 
-  #refuse(code, path, message, callback) {
+  #refuse(code, path, message, callback, cause = undefined) {
     this.#prepare(callback)
     const error = this.#wires.refuse(code, path, message)
+    if (error !== undefined) throw makeError(error, undefined, cause)
+    const delivery = this.#accept('', callback)
+    if (cause !== undefined) setCause(delivery, cause)
+    return delivery
+  }
+
+  #drop(callback) {
+    this.#prepare(callback)
+    const error = this.#wires.drop()
     if (error !== undefined) throw makeError(error)
     return this.#accept('', callback)
   }
 
+  /** Sends what `beforeSend` makes of a call. */
+  #sendChanged(kind, call, body, name, callback, target, stepId, data) {
+    const text = stringifyExactly(data)
+    const wrong = text === undefined ? undefined : native.checkData(text, kind === kinds.journey)
+    if (wrong !== undefined) return this.#refuse(wrong.code, wrong.path, wrong.message, callback)
+    const message =
+      kind === kinds.message ? membersOf(body) : messageOf(kind, call, body, name, target, stepId, membersOf(data))
+    // What is no object only `send` can have got, and the core refuses.
+    if (!isObject(message)) return this.#send(kinds.message, seen, message, undefined, callback)
+
+    const beforeSend = this.#beforeSend
+    let changed
+    try {
+      changed = beforeSend(message)
+    } catch (cause) {
+      const what = 'beforeSend failed, so the event is not sent; the cause of this error says why'
+      return this.#refuse('before_send_failed', 'before_send', what, callback, cause)
+    }
+    if (changed === undefined || changed === null) return this.#drop(callback)
+    if (!isObject(changed) || types.isPromise(changed)) {
+      const kindName = types.isPromise(changed) ? 'a Promise' : kindOf(changed)
+      const what = `beforeSend must return the message to send, an object, or nothing to drop it, not ${kindName}`
+      return this.#refuse('wrong_type', 'before_send', what, callback)
+    }
+    return this.#send(kinds.message, seen, changed, undefined, callback)
+  }
+
   /** Submits an event; `call` holds the members that all calls have. */
   #send(kind, call, body, name, callback, target = undefined, stepId = undefined, data = undefined) {
+    if (this.#beforeSend !== undefined && call !== seen) {
+      return this.#sendChanged(kind, call, body, name, callback, target, stepId, data)
+    }
     const { userId, anonymousId, context, messageId } = call
     let { timestamp } = call
     if (timestamp !== undefined && timestamp !== null && typeof timestamp !== 'string') {
@@ -428,7 +518,7 @@ class Client extends EventEmitter {
       const observed = chunk.places[place]
       if (!chunk.settle(place, fates, row)) {
         unobserved = true
-        this.#reportFailure(fates.errorInfo(row), observed?.messageId ?? chunk.messageId(place))
+        this.#reportFailure(fates.errorInfo(row), observed?.messageId ?? chunk.messageId(place), causeOf(observed))
       }
       if (chunk.left === 0) this.#chunks.delete(number)
     }
@@ -440,9 +530,10 @@ class Client extends EventEmitter {
     }
   }
 
-  #reportFailure(info, messageId) {
+  #reportFailure(info, messageId, cause) {
+    if (info.code === 'before_send') return // the program chose it
     if (this.listenerCount('failure') > 0) {
-      callOut(() => this.emit('failure', { error: makeError(info, messageId), event: { messageId } }))
+      callOut(() => this.emit('failure', { error: makeError(info, messageId, cause), event: { messageId } }))
     } else if (!(this.#exiting && info.code === 'closed')) {
       this.#failures.add(info)
     }
@@ -485,14 +576,7 @@ if (Symbol.asyncDispose !== undefined) {
 
 process.on('exit', () => {
   const start = performance.now()
-  let left = 0
-  for (const client of [...busy]) left += closeAtExit(client, performance.now() - start)
-  if (left > 0) {
-    const events = left === 1 ? '1 event was' : `${left} events were`
-    console.error(
-      `intilery: the program ended before ${events} delivered; await client.close() before its end, or raise exitTimeout`,
-    )
-  }
+  for (const client of [...busy]) closeAtExit(client, performance.now() - start)
 })
 
 module.exports = { Client, optionList: native.optionList, version: native.version }

@@ -113,6 +113,12 @@ function callOut(call) {
  */
 let settled
 
+/** What the program's own function threw, of the few deliveries that failed so. */
+const causes = new WeakMap()
+
+const setCause = (delivery, cause) => causes.set(delivery, cause)
+const causeOf = (delivery) => delivery && causes.get(delivery)
+
 class Delivery {
   #chunk
   #place
@@ -222,8 +228,8 @@ class Delivery {
   }
 
   #error(fates) {
-    return fates.failed(this.#row) ? makeError(fates.errorInfo(this.#row), this.messageId) : null
+    return fates.failed(this.#row) ? makeError(fates.errorInfo(this.#row), this.messageId, causeOf(this)) : null
   }
 }
 
-module.exports = { Chunk, Delivery, Fates, callOut, chunkSize }
+module.exports = { Chunk, Delivery, Fates, callOut, causeOf, chunkSize, setCause }

@@ -76,10 +76,12 @@ for (const type of [IntileryError, ...Object.values(kinds)]) {
  *
  * @param {{kind: string, code: string, message: string, path: string}} info
  * @param {string} [messageId] of the event that failed
+ * @param {unknown} [cause] what the program's own function threw
  */
-function makeError(info, messageId) {
+function makeError(info, messageId, cause) {
   const error = new (kinds[info.kind] ?? IntileryError)(info)
   if (messageId) error.messageId = messageId
+  if (cause !== undefined) Object.defineProperty(error, 'cause', { value: cause, writable: true, configurable: true })
   return error
 }
 

@@ -58,7 +58,7 @@ class FailureLog {
 
   #line(code, reason) {
     const events = reason.count === 1 ? '1 event' : `${reason.count} events`
-    this.#write(`intilery: ${events} failed (${code}): ${reason.message}`)
+    this.#write(`${events} failed (${code}): ${reason.message}`)
     reason.count = 0
     reason.logged = this.#now()
   }

@@ -81,6 +81,26 @@ export interface Options {
   context?: Properties | null
   /** Allow identify and track with an anonymousId only. Default: false. */
   allowAnonymous?: boolean
+  /** Check and serialise every event, and send nothing. Default: false. */
+  dryRun?: boolean
+  /** Log each request and its answer: what the events hold, and never the token. Default: false. */
+  debug?: boolean
+  /**
+   * Sees each message before it is checked, in the form that `send` takes, with the members that the call gave, and
+   * returns the message to send, or nothing to drop it. Runs in the call; may call the client. The object is its own,
+   * and what lies in it is the caller's. If it throws, the call throws a ValidationError, and nothing is sent.
+   */
+  beforeSend?: ((message: Message) => object | null | undefined) | null
+  /** Node only: where log lines go. Default: the console, from `warn` up, or with `debug` everything. */
+  logger?: Logger | null
+}
+
+/** As console and pino have it. */
+export interface Logger {
+  debug(line: string): unknown
+  info(line: string): unknown
+  warn(line: string): unknown
+  error(line: string): unknown
 }
 
 /** Any object whose values JSON can show; Map, Date and bigint too. */
@@ -261,6 +281,8 @@ export class Client extends EventEmitter<ClientEvents> {
 export class IntileryError extends Error {
   /** Stable; docs/errors.md has them all. */
   code: string
+  /** What `beforeSend` threw, if that is why. */
+  cause?: unknown
   /** The event's id, where there is one. */
   messageId?: string
 }

@@ -20,7 +20,15 @@ Times below are seconds, sizes bytes.
 
 TAIL = """\
 
-Python has one more, `default`: a function that converts what has no JSON form, as in `json.dumps`.
+What no text can hold is not in the list, and is each language's own:
+
+| | | meaning |
+| --- | --- | --- |
+| all | `before_send` (Node: `beforeSend`) | a function that may change or drop an event: [privacy](privacy.md) |
+| Python | `on_error` | a function that gets the failures which nobody observes: [logging](logging.md) |
+| Python | `default` | a function that converts what has no JSON form, as in `json.dumps` |
+| Node | `logger` | where log lines go: [logging](logging.md) |
+| C++ | `Hooks::on_failure`, `Hooks::on_log` | the same for C++; the client's second argument |
 
 A wrong option is a ConfigurationError that names it. An option that this version does not have is refused, never
 ignored.

@@ -11,7 +11,10 @@
 #include <utility>
 #include <vector>
 
+#include "call.hpp"
 #include "convert.hpp"
+#include "event/bad_value.hpp"
+#include "event/encoder.hpp"
 #include "intilery/options.hpp"
 #include "intilery/version.hpp"
 #include "nearest.hpp"
@@ -66,6 +69,18 @@ Napi::Value looks_suspicious(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), is_suspicious(info[0].As<Napi::String>().Utf8Value()));
 }
 
+/// `(data, isJourney)`: a command's merge data, as `submit` takes it exactly.
+/// \returns undefined, or the fields of the ValidationError that it makes.
+Napi::Value check_merge_data(const Napi::CallbackInfo& info) {
+  using Command = event::Draft::Command;
+  try {
+    check_data(info.Env(), info[0], info[1].ToBoolean() ? Command::journey : Command::asset);
+  } catch (event::BadValue& bad) {
+    return to_js(info.Env(), event::validation_error(std::move(bad)).info());
+  }
+  return info.Env().Undefined();
+}
+
 /// `(name, candidates)`: what an error about an unknown name adds.
 Napi::Value suggest(const Napi::CallbackInfo& info) {
   const std::string name = info[0].As<Napi::String>();
@@ -81,6 +96,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("createClient", Napi::Function::New(env, create_client, "createClient"));
   exports.Set("optionList", Napi::Function::New(env, list_options, "optionList"));
   exports.Set("isSuspicious", Napi::Function::New(env, looks_suspicious, "isSuspicious"));
+  exports.Set("checkData", Napi::Function::New(env, check_merge_data, "checkData"));
   exports.Set("didYouMean", Napi::Function::New(env, suggest, "didYouMean"));
   return exports;
 }

@@ -257,4 +257,16 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
   return Submitted::yes;
 }
 
+void check_data(napi_env env, napi_value data, event::Draft::Command command) {
+  TextReader reader;
+  Place place;
+  Value value;
+  if (reader.read(env, data, place)) {
+    value.text = reader.view(place);
+  } else {
+    value.refused = std::make_unique<Refused>(read_refused(env, data));
+  }
+  event::check_data(value.source(), command);
+}
+
 }  // namespace intilery::node

@@ -45,4 +45,8 @@ enum class Submitted {
 Submitted submit_call(napi_env env, std::span<const napi_value> arguments, ClientCore& core, TextReader& reader,
                       std::uintptr_t tag, event::MessageId& id);
 
+/// Checks a command's merge data, given as `Argument::data` of an exact call is. JavaScript thread.
+/// \throws BadValue.
+void check_data(napi_env env, napi_value data, event::Draft::Command command);
+
 }  // namespace intilery::node

@@ -101,6 +101,7 @@ Napi::Object NodeClient::wires(Napi::Env env) {
                         name));
   };
   add("refuse", [](NodeClient& client, const Napi::CallbackInfo& info) { return client.refuse(info); });
+  add("drop", [](NodeClient& client, const Napi::CallbackInfo& info) { return client.drop(info); });
   add("setIds", [](NodeClient& client, const Napi::CallbackInfo& info) { return client.set_ids(info); });
   add("closeNow", [](NodeClient& client, const Napi::CallbackInfo& info) { return client.close_now(info); });
   add("flush", [](NodeClient& client, const Napi::CallbackInfo& info) {
@@ -134,6 +135,7 @@ Napi::Object NodeClient::wires(Napi::Env env) {
     client.core_->set_auth_token(info[0].As<Napi::String>());
     return info.Env().Undefined();
   });
+  wires.Set("debug", Napi::Boolean::New(env, core_->options().debug));
   wires.Set("exitTimeout", Napi::Number::New(env, static_cast<double>(core_->options().exit_timeout.count())));
   return wires;
 }
@@ -176,6 +178,13 @@ Napi::Value NodeClient::refuse(const Napi::CallbackInfo& info) {
   const std::string path = info[1].As<Napi::String>();
   const std::string message = info[2].As<Napi::String>();
   core_->refuse(ValidationError(code, path, message), sequence_);
+  hold();
+  ++sequence_;
+  return info.Env().Undefined();
+}
+
+Napi::Value NodeClient::drop(const Napi::CallbackInfo& info) {
+  core_->drop(sequence_);
   hold();
   ++sequence_;
   return info.Env().Undefined();

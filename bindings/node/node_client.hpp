@@ -52,6 +52,7 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
   /// The id as JavaScript finds it: a UUID goes into the array that `set_ids` gave, by `sequence`.
   napi_value hand_over(napi_env env, const event::MessageId& id);
   Napi::Value refuse(const Napi::CallbackInfo& info);
+  Napi::Value drop(const Napi::CallbackInfo& info);
   Napi::Value set_ids(const Napi::CallbackInfo& info);
   Napi::Value close_now(const Napi::CallbackInfo& info);
 

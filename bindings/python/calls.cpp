@@ -10,6 +10,7 @@
 #include "delivery_type.hpp"
 #include "errors.hpp"
 #include "event/bad_value.hpp"
+#include "event/contract.hpp"
 #include "event/encoder.hpp"
 #include "gil_waiting.hpp"
 #include "nearest.hpp"
@@ -183,7 +184,73 @@ struct CallDraft {
   }
 };
 
+/// The call as `send` takes it, with the members that it gave. Throws BadValue.
+py::dict message_of(const Call& call, const Given& given, PyObject* default_function) {
+  py::dict message;
+  const auto put = [](py::dict& object, const char* key, PyObject* value) {
+    if (is_given(value)) object[key] = py::handle(value);
+  };
+  message["action"] = event::name_of(call.action);
+  put(message, "userId", given[user_id]);
+  put(message, "anonymousId", given[anonymous_id]);
+  put(message, "event", given[event_name]);
+  if (call.command != Draft::Command::none) message["event"] = call.name;
+  put(message, "name", given[screen_name]);
+  put(message, "assetId", given[asset_id]);
+  put(message, "traits", given[traits]);
+  put(message, "properties", given[properties]);
+  if (call.command == Draft::Command::journey) {
+    py::dict journey;
+    put(journey, "journeyIdToTrigger", given[journey_id]);
+    put(journey, "stepIdToTrigger", given[step_id]);
+    message["properties"] = journey;
+  }
+  put(message, "context", given[context]);
+  put(message, "timestamp", given[timestamp]);
+  put(message, "messageId", given[message_id]);
+  if (is_given(given[data])) {
+    const PyValue merged{given[data], default_function};
+    event::check_data(source_of(merged), call.command);
+    const py::object members = as_dict(merged);
+    if (!members) event::under("data", [&] { event::refuse_type("an object", kind_of(given[data])); });
+    message.attr("update")(members);
+  }
+  return message;
+}
+
+/// Sends what `before_send` makes of the call.
+void submit_changed(OpenClient& client, const Call& call, const Given& given, std::uintptr_t tag,
+                    event::MessageId* id) {
+  PyValue whole{given[message], client.default_function.ptr()};
+  py::object object;  // stays null if `send` got something else than an object, which the core refuses
+  try {
+    if (!call.whole_message) {
+      object = message_of(call, given, whole.default_function);
+    } else if ((object = as_dict(whole))) {
+      object = py::reinterpret_steal<py::object>(PyDict_Copy(object.ptr()));
+    }
+  } catch (BadValue& bad) {
+    return client.core->refuse(event::validation_error(std::move(bad)), tag);
+  }
+  if (object) {
+    py::object returned;
+    try {
+      returned = client.before_send(object);
+    } catch (const py::error_already_set& error) {
+      if (!error.matches(PyExc_Exception)) throw;  // Ctrl-C, sys.exit()
+      return client.core->refuse(before_send_failed(std::current_exception()), tag);
+    }
+    if (returned.is_none()) return client.core->drop(tag);
+    object = as_dict({returned.ptr(), whole.default_function});
+    if (!object) return client.core->refuse(before_send_returned(kind_of(returned.ptr())), tag);
+    whole.object = object.ptr();
+  }
+  GilWaiting waiting;
+  client.core->submit_message(source_of(whole), tag, id, waiting);
+}
+
 void submit(OpenClient& client, const Call& call, const Given& given, std::uintptr_t tag, event::MessageId* id) {
+  if (client.before_send) return submit_changed(client, call, given, tag, id);
   GilWaiting waiting;
   if (call.whole_message) {
     const PyValue whole{given[message], client.default_function.ptr()};

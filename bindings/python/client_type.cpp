@@ -2,7 +2,9 @@
 
 #include <pthread.h>
 
+#include <array>
 #include <atomic>
+#include <utility>
 
 #include "calls.hpp"
 #include "intilery/errors.hpp"
@@ -21,7 +23,29 @@ std::atomic<unsigned> generation{0};
 
 ClientObject* object_of(PyObject* self) { return reinterpret_cast<ClientObject*>(self); }
 
+// The program's functions often hold what holds the client.
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  const OpenClient* client = object_of(self)->client;
+  if (client == nullptr) return 0;
+  Py_VISIT(client->default_function.ptr());
+  Py_VISIT(client->before_send.ptr());
+  Py_VISIT(client->on_error.ptr());
+  return 0;
+}
+
+int clear(PyObject* self) {
+  OpenClient* client = object_of(self)->client;
+  if (client == nullptr) return 0;
+  client->observer->on_error = nullptr;
+  // Moved first: letting go may run any code.
+  const std::array released{std::move(client->default_function), std::move(client->before_send),
+                            std::move(client->on_error)};
+  return 0;
+}
+
 void dealloc(PyObject* self) {
+  PyObject_GC_UnTrack(self);
   OpenClient* client = object_of(self)->client;
   // The parent's client stays as it is: its threads are not here to be joined.
   if (!is_foreign(self)) {
@@ -31,6 +55,7 @@ void dealloc(PyObject* self) {
       client->core.reset();
       client->observer->stop();
     }
+    client->observer->on_error = nullptr;
     delete client;
   }
   PyTypeObject* type = Py_TYPE(self);
@@ -45,11 +70,13 @@ unsigned fork_generation() { return generation.load(std::memory_order_relaxed); 
 PyObject* make_client_type() {
   pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1, std::memory_order_relaxed); });
   static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                                {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+                                {Py_tp_clear, reinterpret_cast<void*>(clear)},
                                 {Py_tp_new, reinterpret_cast<void*>(PyType_GenericNew)},
                                 {Py_tp_methods, event_methods()},
                                 {0, nullptr}};
   static PyType_Spec spec{"intilery._native.ClientBase", sizeof(ClientObject), 0,
-                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
   return PyType_FromSpec(&spec);
 }
 

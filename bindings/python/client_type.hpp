@@ -15,6 +15,10 @@ namespace intilery::python {
 class PyObserver : public StateObserver {
  public:
   void log(LogLevel level, std::string_view line) override { push_line(level, line); }
+
+  /// Gets the failures that nobody observes; null: they are logged. The client's, so that a client which its own
+  /// `on_error` holds can be collected. For who has the GIL.
+  PyObject* on_error = nullptr;
 };
 
 /// An open client. The observer outlives the core, since the callback thread reads what is left in it.
@@ -22,6 +26,8 @@ struct OpenClient {
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;
   pybind11::object default_function;  ///< Converts what has no JSON form, or null.
+  pybind11::object before_send;       ///< Sees every message, or null.
+  pybind11::object on_error;          ///< The observer's, or null.
   unsigned generation = 0;            ///< Of forks; see `fork_generation`.
 };
 

@@ -10,19 +10,25 @@ namespace py = pybind11;
 
 namespace intilery::python {
 
-namespace {
-
 py::str text(const std::string& bytes) {
   return py::reinterpret_steal<py::str>(
       PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
 }
 
-}  // namespace
-
 py::object make_error(const ErrorInfo& error) {
-  return py::handle(registry().make_error)(static_cast<int>(error.kind), text(error.code), text(error.message),
-                                           text(error.path), error.arrived == Arrived::no ? "no" : "unknown",
-                                           error.status, text(error.body), error.attempts, text(error.message_id));
+  py::object made =
+      py::handle(registry().make_error)(static_cast<int>(error.kind), text(error.code), text(error.message),
+                                        text(error.path), error.arrived == Arrived::no ? "no" : "unknown", error.status,
+                                        text(error.body), error.attempts, text(error.message_id));
+  if (error.cause) {
+    try {
+      std::rethrow_exception(error.cause);
+    } catch (const py::error_already_set& cause) {
+      if (cause.trace()) PyException_SetTraceback(cause.value().ptr(), cause.trace().ptr());
+      PyException_SetCause(made.ptr(), py::object(cause.value()).release().ptr());
+    }
+  }
+  return made;
 }
 
 void set_python_error(std::exception_ptr thrown) noexcept {

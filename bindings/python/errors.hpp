@@ -5,10 +5,14 @@
 #include <pybind11/pybind11.h>
 
 #include <exception>
+#include <string>
 
 #include "intilery/delivery.hpp"
 
 namespace intilery::python {
+
+/// Text for a person; what is no UTF-8 is replaced.
+pybind11::str text(const std::string& bytes);
 
 /// A new exception object for the error; the class is Python's own of that kind.
 pybind11::object make_error(const ErrorInfo& error);

@@ -34,14 +34,22 @@ nlohmann::json option_value(const std::string& name, const py::handle value, PyO
   return nlohmann::json::parse(out.view());
 }
 
-void open(const py::object& self, const py::dict& given, const py::object& default_function, bool from_env) {
-  auto client = std::make_unique<OpenClient>();
-  if (!default_function.is_none()) {
-    if (PyCallable_Check(default_function.ptr()) == 0) {
-      throw ConfigurationError("default", "wrong_type", "default must be callable");
-    }
-    client->default_function = default_function;
+/// The function under that name, or null.
+py::object function_of(const py::dict& functions, const char* name) {
+  py::object function = functions[name];
+  if (function.is_none()) return {};
+  if (PyCallable_Check(function.ptr()) == 0) {
+    throw ConfigurationError(name, "wrong_type",
+                             std::string(name) + " must be callable, not " + std::string(kind_of(function.ptr())));
   }
+  return function;
+}
+
+void open(const py::object& self, const py::dict& given, const py::dict& functions, bool from_env) {
+  auto client = std::make_unique<OpenClient>();
+  client->default_function = function_of(functions, "default");
+  client->before_send = function_of(functions, "before_send");
+  client->on_error = function_of(functions, "on_error");
   Options options;
   if (from_env) options = Options::from_env();
   for (const auto& [key, value] : given) {
@@ -49,6 +57,7 @@ void open(const py::object& self, const py::dict& given, const py::object& defau
     set_option(options, name, option_value(name, value, client->default_function.ptr()));
   }
   client->observer = std::make_shared<PyObserver>();
+  client->observer->on_error = client->on_error.ptr();
   client->core = std::make_unique<ClientCore>(
       std::move(options), Library{.name = "intilery-python", .version = INTILERY_VERSION}, client->observer);
   put(self.ptr(), std::move(client));
@@ -102,7 +111,7 @@ struct CallbackQueue {
   std::shared_ptr<PyObserver> observer;
   FailureLog failures = {};  ///< The callback thread's.
 
-  /// `(function, argument)` for each callback, `(level, line)` for a log line. None at the end.
+  /// `(function, argument)` for each callback, `(level, line)` for a log line, whose level is an int. None at the end.
   py::object pop() {
     std::vector<DueCallback> due;
     bool more = false;
@@ -121,13 +130,17 @@ struct CallbackQueue {
 
  private:
   static void add_line(py::list& list, LogLevel level, const std::string& line) {
-    list.append(py::make_tuple(static_cast<int>(level), line));
+    list.append(py::make_tuple(static_cast<int>(level), text(line)));
   }
   void add(py::list& list, const DueCallback& due) {
     if (!due.state) return add_line(list, due.level, due.line);
     if (!due.observer) {
-      const std::string line = failures.add(*due.state->receipt().error);
-      if (!line.empty()) add_line(list, LogLevel::warning, line);
+      const Receipt receipt = due.state->receipt();
+      if (observer->on_error != nullptr) {
+        list.append(py::make_tuple(py::handle(observer->on_error), make_error(*receipt.error)));
+      } else if (const std::string line = failures.add(*receipt.error); !line.empty()) {
+        add_line(list, LogLevel::warning, line);
+      }
       return;
     }
     const auto& callback = *static_cast<const Callback*>(due.observer.get());

@@ -189,6 +189,23 @@ event::ValueSource source_of(const PyValue& value) {
           }};
 }
 
+py::object as_dict(const PyValue& value) {
+  py::object object = py::reinterpret_borrow<py::object>(value.object);
+  for (int step = 0; object && !PyDict_CheckExact(object.ptr()); ++step) {
+    PyObject* const given = object.ptr();
+    const bool plain = given == Py_None || PyUnicode_Check(given) || PyLong_Check(given) || PyFloat_Check(given) ||
+                       PyList_Check(given) || PyTuple_Check(given);
+    if (plain || step == JsonWriter::max_depth) return {};
+    py::object simpler = py::handle(registry().convert)(object);
+    if (simpler.ptr() == Py_NotImplemented) {
+      if (value.default_function == nullptr) return {};
+      simpler = py::handle(value.default_function)(object);
+    }
+    object = std::move(simpler);
+  }
+  return object;
+}
+
 std::string_view utf8(PyObject* text) {
   if (PyUnicode_IS_COMPACT_ASCII(text)) {
     return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(text)),

@@ -20,6 +20,10 @@ struct PyValue {
 /// A source that writes the value; none for None or null. Needs the GIL while it writes.
 event::ValueSource source_of(const PyValue& value);
 
+/// The value as a dict, by the conversions that writing it would make; null if it is no object. A dict is given as it
+/// is. May run the program's code.
+pybind11::object as_dict(const PyValue& value);
+
 /// The UTF-8 of a str. Throws BadValue for a lone surrogate.
 std::string_view utf8(PyObject* text);
 

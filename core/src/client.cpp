@@ -1,5 +1,6 @@
 #include "intilery/client.hpp"
 
+#include <array>
 #include <cstdio>
 #include <mutex>
 #include <thread>
@@ -7,8 +8,12 @@
 
 #include "client_core.hpp"
 #include "delivery_state.hpp"
+#include "event/bad_value.hpp"
+#include "event/contract.hpp"
+#include "event/encoder.hpp"
 #include "event/json_check.hpp"
 #include "event/json_value.hpp"
+#include "event/timestamp.hpp"
 #include "failure_log.hpp"
 #include "intilery/version.hpp"
 
@@ -22,31 +27,85 @@ using event::Action;
 using event::Draft;
 using event::ValueSource;
 
-ValueSource raw_source(const RawJson& json) {
-  return {&json, [](event::JsonWriter& out, const void* value) {
-            event::write_checked_json(out, static_cast<const RawJson*>(value)->text);
-          }};
+void write_raw(event::JsonWriter& out, const void* value) {
+  event::write_checked_json(out, static_cast<const RawJson*>(value)->text);
+}
+ValueSource raw_source(const RawJson& json) { return {&json, write_raw}; }
+
+void write_value(event::JsonWriter& out, const void* value) {
+  event::write_json(out, *static_cast<const nlohmann::json*>(value));
+}
+
+/// What a source holds; every one here is of RawJson or nlohmann::json. Throws BadValue.
+nlohmann::json value_of(const ValueSource& source) {
+  if (source.write != write_raw) return *static_cast<const nlohmann::json*>(source.value);
+  const std::string_view text = static_cast<const RawJson*>(source.value)->text;
+  event::check_json(text, nullptr, event::JsonWriter::max_depth + 1);
+  nlohmann::json value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (value.is_discarded())
+    throw event::BadValue{"invalid_value", "has a number that is too large for before_send", ""};
+  return value;
+}
+
+/// A call as `send` takes it, with the members that the call gave. Throws BadValue.
+nlohmann::json message_of(const Draft& draft) {
+  nlohmann::json message{{"action", event::name_of(draft.action)}};
+  const auto text = [](nlohmann::json& object, const char* key, std::string_view given) {
+    if (given.data() != nullptr) object[key] = given;
+  };
+  const auto value = [&](const char* key, const ValueSource& given) {
+    if (given) event::under(key, [&] { message[key] = value_of(given); });
+  };
+  text(message, "userId", draft.user_id);
+  text(message, "anonymousId", draft.anonymous_id);
+  text(message, "event", draft.event);
+  text(message, "name", draft.name);
+  text(message, "assetId", draft.asset_id);
+  value(draft.action == Action::identify ? "traits" : "properties", draft.body);
+  if (draft.command == Draft::Command::journey) {
+    nlohmann::json& properties = message["properties"] = nlohmann::json::object();
+    text(properties, "journeyIdToTrigger", draft.journey_id);
+    text(properties, "stepIdToTrigger", draft.step_id);
+  }
+  value("context", draft.context);
+  text(message, "messageId", draft.message_id);
+  if (draft.timestamp_ms) {
+    event::under("timestamp", [&] { event::check_timestamp(*draft.timestamp_ms); });
+    const event::TimestampText timestamp = event::format_timestamp(*draft.timestamp_ms);
+    message["timestamp"] = std::string_view(timestamp.data(), timestamp.size());
+  }
+  if (draft.data) {
+    event::check_data(draft.data, draft.command);
+    message.update(value_of(draft.data));
+  }
+  return message;
 }
 
 /// A text that is not given when it is empty.
 std::string_view optional_text(std::string_view text) { return text.empty() ? std::string_view() : text; }
 
 void log_to_stderr(LogLevel level, std::string_view line) {
-  if (level < LogLevel::warning) return;
-  std::fprintf(stderr, "intilery: %s: %.*s\n", level == LogLevel::error ? "error" : "warning",
-               static_cast<int>(line.size()), line.data());
+  constexpr std::array names{"debug", "info", "warning", "error"};
+  std::fprintf(stderr, "intilery: %s: %.*s\n", names[static_cast<std::size_t>(level)], static_cast<int>(line.size()),
+               line.data());
 }
 
 /// Fills handles, and calls the program's own functions one at a time.
 class CppObserver : public StateObserver {
  public:
-  explicit CppObserver(Hooks hooks) : hooks_(std::move(hooks)) {
-    if (!hooks_.on_log) hooks_.on_log = log_to_stderr;
+  CppObserver(Hooks hooks, bool debug) : hooks_(std::move(hooks)) {
+    if (hooks_.on_log) return;
+    hooks_.on_log = [least = debug ? LogLevel::debug : LogLevel::warning](LogLevel level, std::string_view line) {
+      if (level >= least) log_to_stderr(level, line);
+    };
   }
 
   void log(LogLevel level, std::string_view line) override {
     const std::lock_guard lock(hook_mutex_);
-    hooks_.on_log(level, line);
+    try {
+      hooks_.on_log(level, line);
+    } catch (...) {  // there is no other place to say so
+    }
   }
 
   /// Runs on the callback thread until `stop`.
@@ -166,7 +225,8 @@ std::future<Receipt> Delivery::future() const {
 
 struct Client::Impl {
   Impl(Options options, Hooks hooks)
-      : observer(std::make_shared<CppObserver>(std::move(hooks))),
+      : before_send(std::move(options.before_send)),
+        observer(std::make_shared<CppObserver>(std::move(hooks), options.debug)),
         core(std::move(options), {.name = "intilery-cpp", .version = INTILERY_VERSION}, observer),
         callbacks([told = observer] { told->run(); }) {}
 
@@ -204,13 +264,41 @@ struct Client::Impl {
     if (options.timestamp) {
       draft.timestamp_ms = std::chrono::floor<std::chrono::milliseconds>(options.timestamp->time_since_epoch()).count();
     }
-    return start(options.on_delivery,
-                 [&](std::uintptr_t tag, event::MessageId* id) { core.submit(draft, tag, id, waiting); });
+    return start(options.on_delivery, [&](std::uintptr_t tag, event::MessageId* id) {
+      if (before_send) return submit_changed([&] { return message_of(draft); }, tag, id);
+      core.submit(draft, tag, id, waiting);
+    });
   }
 
   Delivery submit_message(const ValueSource& message, const Callback& on_delivery) {
-    return start(on_delivery,
-                 [&](std::uintptr_t tag, event::MessageId* id) { core.submit_message(message, tag, id, waiting); });
+    return start(on_delivery, [&](std::uintptr_t tag, event::MessageId* id) {
+      if (before_send) return submit_changed([&] { return value_of(message); }, tag, id);
+      core.submit_message(message, tag, id, waiting);
+    });
+  }
+
+  /// Sends what `before_send` makes of a message.
+  template <class Make>
+  void submit_changed(Make make, std::uintptr_t tag, event::MessageId* id) {
+    nlohmann::json message;
+    try {
+      message = make();
+    } catch (event::BadValue& bad) {
+      return core.refuse(event::validation_error(std::move(bad)), tag);
+    }
+    if (message.is_object()) {  // else `send` was given something else, which the core refuses
+      std::optional<nlohmann::json> changed;
+      try {
+        changed = before_send(std::move(message));
+      } catch (...) {
+        return core.refuse(before_send_failed(std::current_exception()), tag);
+      }
+      if (!changed || changed->is_null()) return core.drop(tag);
+      if (!changed->is_object())
+        return core.refuse(before_send_returned(std::string("a JSON ") + changed->type_name()), tag);
+      message = std::move(*changed);
+    }
+    core.submit_message({&message, write_value}, tag, id, waiting);
   }
 
   Delivery command(std::string_view event, std::string_view user_id, std::string_view asset_id,
@@ -224,6 +312,7 @@ struct Client::Impl {
                   options);
   }
 
+  const decltype(Options::before_send) before_send;
   Waiting waiting;  ///< C++ has no lock of its own to let go of.
   std::shared_ptr<CppObserver> observer;
   ClientCore core;
@@ -296,10 +385,7 @@ Delivery Client::start_journey(std::string_view user_id, std::string_view journe
 }
 
 Delivery Client::send(const nlohmann::json& message, Callback on_delivery) {
-  return impl_->submit_message(
-      {&message, [](event::JsonWriter& out,
-                    const void* json) { event::write_json(out, *static_cast<const nlohmann::json*>(json)); }},
-      on_delivery);
+  return impl_->submit_message({&message, write_value}, on_delivery);
 }
 
 Delivery Client::identify_raw(std::string_view user_id, RawJson traits, const EventOptions& options) {

@@ -54,6 +54,20 @@ ErrorInfo closed() {
 
 }  // namespace
 
+ValidationError before_send_failed(std::exception_ptr cause) {
+  // Not what the cause says: that may be what the event holds.
+  return ValidationError({.kind = ErrorKind::validation,
+                          .code = "before_send_failed",
+                          .message = "before_send failed, so the event is not sent; the cause of this error says why",
+                          .path = "before_send",
+                          .cause = std::move(cause)});
+}
+
+ValidationError before_send_returned(std::string_view kind) {
+  return {"wrong_type", "before_send",
+          "before_send must return the message to send, an object, or nothing to drop it, not " + std::string(kind)};
+}
+
 struct ClientCore::Impl {
   Impl(Options given, const Library& library, std::shared_ptr<Observer> told)
       : options(std::move(given)),
@@ -77,7 +91,9 @@ struct ClientCore::Impl {
       observer->log(LogLevel::warning,
                     "client_id and account_id are usually lower case and brand_id upper case; they are sent as given");
     }
-    if (!options.spool_path.empty()) {
+    if (options.dry_run) observer->log(LogLevel::info, "dry_run is on: events are checked, and nothing is sent");
+    // A dry run would take what earlier clients left for sent.
+    if (!options.spool_path.empty() && !options.dry_run) {
       spool = std::make_unique<queue::Spool>(
           options, [this](LogLevel level, const std::string& line) { observer->log(level, line); });
       queue.restore(spool->adopt());
@@ -298,6 +314,12 @@ void ClientCore::refuse(const ValidationError& error, std::uintptr_t tag) {
   impl_->fail_at_call(tag, nullptr, error.info());
 }
 
+void ClientCore::drop(std::uintptr_t tag) {
+  if (impl_->queue.closed()) throw_error(closed());
+  impl_->fail_at_call(tag, nullptr,
+                      {.kind = ErrorKind::delivery, .code = "before_send", .message = "before_send dropped the event"});
+}
+
 Flush ClientCore::flush(std::optional<milliseconds> timeout, Waiting& waiting) {
   return impl_->queue.flush(deadline_after(timeout), waiting, [this] { impl_->transport->wake(); });
 }
@@ -327,6 +349,11 @@ void ClientCore::set_auth_token(std::string token) {
 
 Verification ClientCore::verify(std::span<const std::string> message_ids, std::string_view user_id,
                                 milliseconds timeout, Waiting& waiting) {
+  if (impl_->options.dry_run) {
+    throw_error({.kind = ErrorKind::delivery,
+                 .code = "dry_run",
+                 .message = "nothing was sent (dry_run is on), so there is nothing to read back"});
+  }
   const auto read = [&](const std::string& path, Clock::time_point deadline) {
     struct Answer {
       std::mutex mutex;

@@ -30,6 +30,14 @@ struct Outcome {
   bool closing = false;                    ///< Failed for no other reason than that the client was closed.
 };
 
+/// Whether the program itself chose this failure (`before_send`): who does not observe the event is not told of it.
+inline bool is_chosen(const ErrorInfo& error) { return error.code == "before_send"; }
+
+/// The error of a call whose `before_send` threw `cause`.
+ValidationError before_send_failed(std::exception_ptr cause);
+/// The error of a call whose `before_send` returned neither an object nor nothing.
+ValidationError before_send_returned(std::string_view kind);
+
 /// One event with its final fate. The pointers live for the call that reports it.
 struct Finished {
   std::uintptr_t tag = 0;
@@ -75,6 +83,10 @@ class ClientCore {
   /// Fails `tag` with a mistake that the language layer found before it could make a draft: throws it, or reports it
   /// with OnInvalid::report.
   void refuse(const ValidationError& error, std::uintptr_t tag);
+
+  /// Fails `tag` with an event that `before_send` dropped.
+  /// \throws ClosedError.
+  void drop(std::uintptr_t tag);
 
   Flush flush(std::optional<std::chrono::milliseconds> timeout, Waiting& waiting);
   Flush close(std::optional<std::chrono::milliseconds> timeout, Waiting& waiting);

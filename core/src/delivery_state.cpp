@@ -63,7 +63,8 @@ void StateObserver::finished(std::span<const Finished> group) {
       std::shared_ptr<DeliveryState> self = std::move(state->self_);
       for (std::shared_ptr<void>& observer : state->observers_)
         due.push_back({.state = self, .observer = std::move(observer)});
-      if (state->observers_.empty() && !state->waited_for_ && finished.outcome->error)
+      const ErrorInfo* const error = finished.outcome->error.get();
+      if (state->observers_.empty() && !state->waited_for_ && error != nullptr && !is_chosen(*error))
         due.push_back({.state = self, .observer = nullptr});
       state->observers_.clear();
       released.push_back(std::move(self));

@@ -193,6 +193,10 @@ const std::vector<Declaration>& declarations() {
       {.name = "allow_anonymous",
        .member = &Options::allow_anonymous,
        .help = "Allow identify and track with an anonymous id only."},
+      {.name = "dry_run", .member = &Options::dry_run, .help = "Check and serialise every event, and send nothing."},
+      {.name = "debug",
+       .member = &Options::debug,
+       .help = "Log each request and its answer: what the events hold, and never the token."},
   };
   return list;
 }

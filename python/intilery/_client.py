@@ -50,6 +50,7 @@ class _Base(_native.ClientBase):
     """What the clients have in common."""
 
     _thread: threading.Thread | None = None
+    _unfinished = False
 
     def __init__(self, **options: Unpack[Options]) -> None:
         self._open(options, from_env=False)
@@ -67,13 +68,14 @@ class _Base(_native.ClientBase):
 
     def _open(self, options: Options, *, from_env: bool, loop: _callbacks.LoopHolder | None = None) -> None:
         given: dict[str, Any] = dict(options)
-        default = given.pop("default", None)
+        functions = {name: given.pop(name, None) for name in ("default", "before_send", "on_error")}
         for name, value in given.items():
             if isinstance(value, datetime.timedelta):
                 given[name] = value.total_seconds()
-        _native.open(self, given, default, from_env)
+        _native.open(self, given, functions, from_env)
         self._thread = _callbacks.start(_native.callback_queue(self), loop)
         _lifecycle.opened(self)
+        self._unfinished = True
 
     def stats(self) -> Stats:
         """The client's counters, taken at one moment. Cheap."""
@@ -89,6 +91,7 @@ class _Base(_native.ClientBase):
 
     def _finish(self, timeout: float | None) -> Flush:
         _lifecycle.closed(self)
+        self._unfinished = False
         flush = Flush(*_native.close(self, timeout))
         thread = self._thread
         # A callback may close its own client, and an event loop that waits here could not run the last callbacks.
@@ -101,7 +104,7 @@ class _Base(_native.ClientBase):
         return Verification(*_native.verify(self, ids, user_id or "", timeout))
 
     def __del__(self) -> None:
-        if self in _lifecycle._open:
+        if self._unfinished:  # a client in a cycle has left _lifecycle's weak set by now
             _lifecycle.dropped(self)
 
     def __reduce__(self) -> str:
@@ -168,7 +171,7 @@ class AsyncClient(_Base):
     """The same client for asyncio: event calls are as in Client, and what waits is awaited.
 
     `await client.track(…)` gives the Receipt; a delivery that is not awaited is sent all the same. Callbacks
-    (`on_delivery`) run in the event loop in which the client was made, or entered with `async with`.
+    (`on_delivery`, `on_error`) run in the event loop in which the client was made, or entered with `async with`.
     """
 
     def _open(self, options: Options, *, from_env: bool, loop: _callbacks.LoopHolder | None = None) -> None:

@@ -24,7 +24,10 @@ class IntileryError(Exception):
 
     Attributes:
         code: Stable name of the mistake; docs/errors.md has them all.
+        message_id: The id of the event that failed, where there is one.
     """
+
+    message_id = ""
 
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
@@ -75,7 +78,6 @@ class DeliveryError(IntileryError):
         status: The last HTTP status; 0: no answer.
         body: The server's last answer, cut to 2 kB.
         attempts: Requests that carried the event.
-        message_id: The event's id.
     """
 
     def __init__(
@@ -131,19 +133,15 @@ def make_error(
     message_id: str,
 ) -> IntileryError:
     """Makes the error of a core's ErrorInfo; `kind` counts through the core's ErrorKind."""
+    error: IntileryError
     if kind == 0:
-        return ConfigurationError(message, code=code, option=path)
-    if kind == 1:
-        return ValidationError(message, code=code, path=path)
-    if kind in (4, 5):
+        error = ConfigurationError(message, code=code, option=path)
+    elif kind == 1:
+        error = ValidationError(message, code=code, path=path)
+    elif kind in (4, 5):
         cls = DeliveryError if kind == 4 else AuthError
-        return cls(
-            message,
-            code=code,
-            arrived=arrived,
-            status=status,
-            body=body,
-            attempts=attempts,
-            message_id=message_id,
-        )
-    return {2: QueueFullError, 3: ClosedError, 6: TimeoutError, 7: SpoolError}[kind](message, code=code)
+        error = cls(message, code=code, arrived=arrived, status=status, body=body, attempts=attempts)
+    else:
+        error = {2: QueueFullError, 3: ClosedError, 6: TimeoutError, 7: SpoolError}[kind](message, code=code)
+    error.message_id = message_id
+    return error

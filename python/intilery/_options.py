@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Callable, Literal, TypedDict
 
+from ._errors import IntileryError
+
 
 class Options(TypedDict, total=False):
     """Keyword arguments of Client and AsyncClient. Times are seconds, sizes bytes; docs/options.md has the defaults."""
@@ -44,5 +46,15 @@ class Options(TypedDict, total=False):
     exit_timeout: float
     context: Mapping[str, Any] | None
     allow_anonymous: bool
+    dry_run: bool
+    debug: bool
     default: Callable[[Any], Any] | None
     """Python only: converts what has no JSON form, as in `json.dumps`."""
+    before_send: Callable[[dict[str, Any]], Mapping[str, Any] | None] | None
+    """Sees each message before it is checked, in the form that `send` takes, with the members that the call gave, and
+    returns the message to send, or None to drop it. Runs in the call, on its thread; may call the client. The dict is
+    its own, but nested values are the caller's: change copies of them. If it raises, the call raises a ValidationError,
+    and nothing is sent."""
+    on_error: Callable[[IntileryError], object] | None
+    """Called with each failure that nobody observes (`message_id` says of which event), on the client's callback
+    thread; an AsyncClient's in its loop. Default: a log line for each kind of failure and second."""

@@ -1,7 +1,9 @@
 // The public C++ API against the sandbox, over a real socket.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
+#include <filesystem>
 #include <future>
 #include <map>
 #include <mutex>
@@ -242,6 +244,249 @@ TEST_F(ClientTest, ARedirectIsNeverFollowed) {
   EXPECT_TRUE(other.requests().empty());
 }
 
+class BeforeSendTest : public ClientTest {
+ protected:
+  Client client_with(std::function<std::optional<json>(json)> before_send, OnInvalid on_invalid = OnInvalid::raise) {
+    Options chosen = options();
+    chosen.before_send = std::move(before_send);
+    chosen.on_invalid = on_invalid;
+    chosen.delivery = DeliveryMode::event;
+    return Client(chosen, {.on_failure = [this](const Receipt&) { ++failures; }, .on_log = {}});
+  }
+
+  std::atomic<int> failures = 0;
+};
+
+TEST_F(BeforeSendTest, EveryCallIsSeenAsSendTakesIt) {
+  std::vector<json> seen;
+  Client client = client_with([&](json message) {
+    seen.push_back(message);
+    return message;
+  });
+  const EventOptions given{.context = {{"ip", "1.2.3.4"}},
+                           .timestamp = std::chrono::system_clock::time_point(1'574'087'411'444ms),
+                           .anonymous_id = "a-1",
+                           .message_id = "m-1"};
+  client.identify("u", {{"city", "Bath"}}, given);
+  client.track("u", "Login");
+  client.track("u", "Order", RawJson(R"({"revenue":30.5})"));
+  client.page("", {{"path", "/"}}, {.anonymous_id = "a-1"});
+  client.screen("u", "Checkout");
+  client.send_email("u", "asset-7", {{"code", "1234"}});
+  client.start_journey("u", "j", "2", {{"plan", "gold"}});
+  client.start_journey("u", "j");
+  client.send({{"action", "track"}, {"userId", "u"}, {"event", "Login"}});
+  client.send(RawJson(R"({"action":"track","userId":"u","event":"Raw"})"));
+  client.close(5s);
+  EXPECT_EQ(client.stats().delivered, 10u);
+  EXPECT_EQ(json(seen), json::parse(R"([
+    {"action":"identify","userId":"u","anonymousId":"a-1","traits":{"city":"Bath"},"context":{"ip":"1.2.3.4"},
+     "timestamp":"2019-11-18T14:30:11.444Z","messageId":"m-1"},
+    {"action":"track","userId":"u","event":"Login"},
+    {"action":"track","userId":"u","event":"Order","properties":{"revenue":30.5}},
+    {"action":"page","anonymousId":"a-1","properties":{"path":"/"}},
+    {"action":"screen","userId":"u","name":"Checkout"},
+    {"action":"track","userId":"u","event":"send_email","assetId":"asset-7","code":"1234"},
+    {"action":"track","userId":"u","event":"start_journey",
+     "properties":{"journeyIdToTrigger":"j","stepIdToTrigger":"2"},"plan":"gold"},
+    {"action":"track","userId":"u","event":"start_journey","properties":{"journeyIdToTrigger":"j"}},
+    {"action":"track","userId":"u","event":"Login"},
+    {"action":"track","userId":"u","event":"Raw"}])"));
+}
+
+TEST_F(BeforeSendTest, AnEventMayBeChangedOrDropped) {
+  Client client = client_with([](json message) -> std::optional<json> {
+    if (message["event"] == "Secret") return std::nullopt;
+    message["properties"].erase("email");
+    return message;
+  });
+  const Delivery dropped = client.track("u", "Secret");
+  client.track("u", "Order", {{"email", "fred@example.com"}, {"revenue", 30.5}}).wait(5s);
+  try {
+    dropped.wait(5s);
+    FAIL() << "was delivered";
+  } catch (const DeliveryError& error) {
+    EXPECT_EQ(error.reason(), "before_send");
+    EXPECT_EQ(error.arrived(), Arrived::no);
+  }
+  client.track("u", "Secret");
+  const Stats stats = client.stats();
+  EXPECT_EQ(stats.failed_by_reason.at("before_send"), 2u);
+  EXPECT_EQ(stats.accepted, stats.delivered + stats.failed + stats.queued);
+  client.close(5s);
+  EXPECT_EQ(failures, 0) << "the program chose it";
+  ASSERT_EQ(sandbox.event_count(), 1u);
+  EXPECT_EQ(events()[0]["rawData"]["properties"], (json{{"revenue", 30.5}}));
+  EXPECT_THROW(client.track("u", "Secret"), ClosedError);
+}
+
+TEST_F(BeforeSendTest, WhatItThrowsIsTheCauseOfAnErrorAndNothingIsSent) {
+  const auto throws = [](json) -> std::optional<json> { throw std::out_of_range("fred@example.com"); };
+  const auto check = [](const ErrorInfo& error) {
+    EXPECT_EQ(error.code, "before_send_failed");
+    EXPECT_EQ(error.message.find("fred"), std::string::npos);
+    EXPECT_THROW(std::rethrow_exception(error.cause), std::out_of_range);
+  };
+  Client raising = client_with(throws);
+  try {
+    raising.track("u", "E");
+    FAIL() << "nothing was thrown";
+  } catch (const ValidationError& error) {
+    check(error.info());
+  }
+  EXPECT_EQ(raising.stats().accepted, 0u);
+  Client reporting = client_with(throws, OnInvalid::report);
+  try {
+    reporting.track("u", "E").wait(5s);
+    FAIL() << "was delivered";
+  } catch (const ValidationError& error) {
+    check(error.info());
+  }
+  reporting.track("u", "E", {}, {.on_delivery = [](const Receipt&) {}});
+  reporting.close(5s);
+  EXPECT_EQ(failures, 1) << "the first: nobody can wait for an event that fails in its call";
+  EXPECT_EQ(sandbox.event_count(), 0u);
+}
+
+TEST_F(BeforeSendTest, WhatItReturnsIsCheckedAnew) {
+  const auto error_of = [&](const json& returned) {
+    Client client = client_with([&](json) { return returned; });
+    try {
+      client.track("u", "E");
+      return std::string();
+    } catch (const ValidationError& error) {
+      return error.code() + " " + error.path();
+    }
+  };
+  EXPECT_EQ(error_of(json::array({1})), "wrong_type before_send");
+  EXPECT_EQ(error_of("text"), "wrong_type before_send");
+  EXPECT_EQ(error_of({{"action", "track"}, {"userId", "u"}}), "required event");
+  EXPECT_EQ(error_of({{"action", "page"}, {"userId", "u"}, {"properties", {{"x", std::nan("")}}}}),
+            "not_finite properties.x");
+}
+
+TEST_F(BeforeSendTest, AMistakeThatItCannotBeShownIsRefusedBeforeIt) {
+  int calls = 0;
+  Client client = client_with([&](json message) {
+    ++calls;
+    return message;
+  });
+  const auto error_of = [](auto call) {
+    try {
+      call();
+      return std::string();
+    } catch (const ValidationError& error) {
+      return error.code() + " " + error.path();
+    }
+  };
+  EXPECT_EQ(error_of([&] { client.track("u", "E", RawJson("{")); }), "invalid_json properties");
+  EXPECT_EQ(error_of([&] { client.track("u", "E", RawJson("{\"x\":1e999}")); }), "invalid_value properties");
+  EXPECT_EQ(error_of([&] { client.send_email("u", "a", {{"userId", "x"}}); }), "reserved_field data.userId");
+  EXPECT_EQ(error_of([&] { client.send_email("u", "a", "text"); }), "wrong_type data");
+  EXPECT_EQ(error_of([&] { client.send(json::array()); }), "wrong_type ");
+  EXPECT_EQ(calls, 0);
+}
+
+TEST_F(BeforeSendTest, ItMayCallTheClientAgainFromManyThreads) {
+  Client* self = nullptr;
+  Client client = client_with([&](json message) {
+    if (message["event"] == "Outer") self->track("u", "Inner");
+    return message;
+  });
+  self = &client;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 100; ++i) client.track("u", "Outer");
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(client.close(20s).remaining, 0u);
+  EXPECT_EQ(client.stats().delivered, 800u);
+  EXPECT_EQ(sandbox.event_count(), 800u);
+}
+
+class LogTest : public ClientTest {
+ protected:
+  Hooks hooks() {
+    return {.on_failure = {}, .on_log = [this](LogLevel level, std::string_view line) {
+              const std::lock_guard lock(mutex);
+              lines.emplace_back(level, line);
+            }};
+  }
+  std::mutex mutex;
+  std::vector<std::pair<LogLevel, std::string>> lines;
+};
+
+TEST_F(LogTest, ADryRunSaysSoAndSendsNothing) {
+  Options chosen = options();
+  chosen.dry_run = true;
+  chosen.spool_path = ::testing::TempDir() + "no-spool-in-a-dry-run";
+  Client client(chosen, hooks());
+  const Delivery delivery = client.track("u", "E");
+  const Receipt receipt = delivery.wait(5s);
+  EXPECT_EQ(receipt.status, 0);
+  EXPECT_EQ(receipt.attempts, 0);
+  EXPECT_FALSE(receipt.event_id);
+  EXPECT_THROW(client.track("u", "E", {{"x", std::nan("")}}), ValidationError);
+  try {
+    client.verify(std::array{delivery.message_id()});
+    FAIL() << "read back";
+  } catch (const DeliveryError& error) {
+    EXPECT_EQ(error.reason(), "dry_run");
+    EXPECT_NE(std::string(error.what()).find("nothing was sent"), std::string::npos);
+  }
+  for (int i = 0; i < 1'000; ++i) client.track("u", "E");
+  EXPECT_EQ(client.close(5s).remaining, 0u);
+  EXPECT_EQ(client.stats().delivered, 1'001u);
+  EXPECT_TRUE(sandbox.requests().empty());
+  EXPECT_FALSE(std::filesystem::exists(chosen.spool_path));
+  const std::lock_guard lock(mutex);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].first, LogLevel::info);
+  EXPECT_NE(lines[0].second.find("dry_run"), std::string::npos);
+}
+
+TEST_F(LogTest, DebugShowsTheTrafficWithoutTheToken) {
+  Options chosen = options();
+  chosen.debug = true;
+  Client client(chosen, hooks());
+  client.track("u", "E", {{"email", "fred@example.com"}, {"token", chosen.auth_token}}).wait(5s);
+  client.close(5s);
+  const std::lock_guard lock(mutex);
+  ASSERT_EQ(lines.size(), 2u);
+  for (const auto& [level, line] : lines) {
+    EXPECT_EQ(level, LogLevel::debug);
+    EXPECT_EQ(line.find(chosen.auth_token), std::string::npos) << line;
+  }
+  EXPECT_NE(lines[0].second.find("POST " + chosen.endpoint + "/track/hea/hea/HEA/v1/track"), std::string::npos);
+  EXPECT_NE(lines[0].second.find("fred@example.com"), std::string::npos);
+  EXPECT_NE(lines[1].second.find("status 200"), std::string::npos);
+}
+
+TEST_F(LogTest, WithDebugStandardErrorGetsEveryLine) {
+  Options chosen = options();
+  chosen.dry_run = true;
+  const auto written = [&] {
+    ::testing::internal::CaptureStderr();
+    Client(chosen).track("u", "E").wait(5s);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(written(), "");
+  chosen.debug = true;
+  const std::string all = written();
+  EXPECT_TRUE(all.starts_with("intilery: info: dry_run is on")) << all;
+  EXPECT_NE(all.find("\nintilery: debug: not sent: POST "), std::string::npos) << all;
+}
+
+TEST_F(LogTest, AHookThatThrowsHarmsNothing) {
+  Options chosen = options();
+  chosen.debug = true;
+  Client client(chosen,
+                {.on_failure = {}, .on_log = [](LogLevel, std::string_view) { throw std::runtime_error("mine"); }});
+  EXPECT_TRUE(client.track("u", "E").wait(5s).delivered());
+}
+
 TEST(OptionsTest, AMistakeIsNamed) {
   const auto code = [](Options given) -> std::string {
     try {
@@ -281,7 +526,7 @@ TEST(OptionsTest, EveryOptionIsInTheList) {
     EXPECT_FALSE(option.help.empty()) << option.name;
     EXPECT_NO_THROW(set_option(options, option.name, nullptr)) << option.name;
   }
-  EXPECT_EQ(option_list().size(), 35u);
+  EXPECT_EQ(option_list().size(), 37u);
 }
 
 }  // namespace

@@ -492,6 +492,170 @@ TEST_F(EngineTest, AnIdleEngineWantsToSleep) {
   EXPECT_FALSE(engine->nap(now).until);
 }
 
+TEST_F(EngineTest, ADryRunDeliversEverythingAndSendsNothing) {
+  options.dry_run = true;
+  options.rate_limit = options.burst = 1;
+  begin();
+  identify("a", "a1");
+  email("a", "a2");
+  for (int i = 0; i < 50; ++i) track("user-" + std::to_string(i % 7), "m" + std::to_string(i));
+  step();
+  EXPECT_TRUE(transport.sent.empty());
+  ASSERT_EQ(fates.size(), 52u);
+  for (const auto& [id, fate] : fates) {
+    EXPECT_EQ(fate.error, "") << id;
+    EXPECT_EQ(fate.status, 0) << id;
+    EXPECT_EQ(fate.attempts, 0) << id;
+  }
+  EXPECT_EQ(order.at(0), "a1");
+  EXPECT_EQ(order.back(), "m49");
+  Stats stats;
+  engine->fill(stats);
+  queue->fill(stats);
+  EXPECT_EQ(stats.delivered, 52u);
+  EXPECT_EQ(stats.queued_bytes, 0u);
+  EXPECT_EQ(stats.bytes_sent, 0u);
+  EXPECT_EQ(stats.rate_left, 1) << "no token was taken";
+  EXPECT_FALSE(engine->nap(now).until);
+}
+
+TEST_F(EngineTest, ADryRunWithDebugShowsWhatWouldBeSent) {
+  options.dry_run = options.debug = true;
+  options.auth_token = "secret-token";
+  begin();
+  track("a", "a1");
+  step();
+  ASSERT_EQ(log.size(), 1u);
+  EXPECT_TRUE(
+      log[0].starts_with("not sent: POST https://tracking.intilery.com/track/hea/hea/HEA/v1/track, "
+                         "auth-token: [redacted], 1 event, "))
+      << log[0];
+  EXPECT_NE(log[0].find(R"("messageId":"a1")"), std::string::npos);
+}
+
+TEST_F(EngineTest, WithoutDebugNoTrafficIsLogged) {
+  begin();
+  track("a", "a1");
+  step();
+  answer(200);
+  EXPECT_TRUE(log.empty());
+}
+
+TEST_F(EngineTest, DebugShowsEachRequestAndEachAnswerInALineOfItsOwn) {
+  options.debug = true;
+  options.auth_token = "secret-token";
+  begin();
+  track("a", "a1");
+  step();
+  now += 12ms;
+  answer(503, "busy");
+  while (transport.sent.empty() && advance(now + 1min)) {
+  }
+  lose();
+  while (transport.sent.empty() && advance(now + 1min)) {
+  }
+  answer(200);
+  ASSERT_EQ(log.size(), 6u);
+  const std::string request =
+      "POST https://tracking.intilery.com/track/hea/hea/HEA/v1/track, auth-token: [redacted], 1 event, ";
+  EXPECT_TRUE(log[0].starts_with("request 1, attempt 1: " + request)) << log[0];
+  EXPECT_NE(log[0].find(R"( bytes: {"userId":"a","event":"E",)"), std::string::npos) << log[0];
+  EXPECT_EQ(log[1], "request 1: status 503 after 12 ms: busy");
+  EXPECT_TRUE(log[2].starts_with("request 2, attempt 2: " + request)) << log[2];
+  EXPECT_EQ(log[3], "request 2: no answer (lost) after 0 ms");
+  EXPECT_EQ(log[5], std::string("request 3: status 200 after 0 ms: ") + good);
+}
+
+TEST_F(EngineTest, DebugShowsAtMostTwoThousandBytesOfABody) {
+  options.debug = true;
+  options.auth_token = "secret-token";
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 100;
+  begin();
+  for (int i = 0; i < 100; ++i) track("user-" + std::to_string(i), "m" + std::to_string(i));
+  step();
+  answer(200, "{\"success\":true,\"more\":\"" + std::string(5'000, 'x') + "\"}");
+  ASSERT_EQ(log.size(), 2u);
+  EXPECT_NE(log[0].find(" 100 events, "), std::string::npos) << log[0];
+  for (const std::string& line : log) {
+    EXPECT_TRUE(line.ends_with("…")) << line;
+    EXPECT_LT(line.size(), 2'200u);
+    EXPECT_GT(line.size(), 2'000u);
+  }
+}
+
+TEST_F(EngineTest, DebugNeverShowsTheToken) {
+  const std::string token = R"(se/cr"et\token%2F+)";
+  options.debug = true;
+  options.auth_token = token;
+  options.delivery = DeliveryMode::event;
+  begin();
+  const auto leaves = [&](const std::string& properties) {
+    const std::string_view json = properties;
+    submit({.user_id = "a", .event = "E", .body = source(json)});
+    step();
+  };
+  leaves(R"({"x":)" + nlohmann::json(token).dump() + "}");
+  answer(400, R"({"success":true,"you sent":")" + token + "\"}");
+  leaves(R"({"x":"se\/cr\"et\\token%2F+"})");
+  answer(400, R"({"success":true,"you sent":"\u0073e\/cr\u0022et\u005Ctoken%252F\u002b"})");
+  // A token that the cut would part, and many that make the text shorter.
+  for (std::size_t before = 1'780; before < 1'900; before += 3) {
+    leaves(R"({"x":")" + std::string(before, 'x') + nlohmann::json(token).dump().substr(1) + "}");
+    answer(400, std::string(before + 100, 'x') + token + token + token);
+  }
+  std::string many;
+  for (int i = 0; i < 500; ++i) many += token;
+  leaves("{}");
+  answer(400, many);
+  engine->set_token("another-token", now);
+  leaves(R"({"x":"another-token"})");
+  answer(400, "the old one was " + token);
+  engine->read(
+      {.path = "profiles/userId:se%2Fcr%22et%5Ctoken%252F%2B/events", .deadline = now, .done = [](ReadResult) {}});
+  step();
+  EXPECT_EQ(transport.sent.size(), 1u);
+  std::size_t redacted = 0;
+  for (const std::string& line : log) {
+    EXPECT_EQ(line.find("token%2"), std::string::npos) << line;
+    EXPECT_EQ(line.find("se/cr"), std::string::npos) << line;
+    EXPECT_EQ(line.find("se\\/cr"), std::string::npos) << line;
+    EXPECT_EQ(line.find("another"), std::string::npos) << line;
+    for (std::size_t at = line.find("[redacted]"); at != std::string::npos; at = line.find("[redacted]", at + 1))
+      ++redacted;
+  }
+  EXPECT_GT(redacted, log.size() + 80);
+  EXPECT_NE(log.back().find("GET https://tracking.intilery.com/track/hea/hea/HEA/v1/profiles/userId:[redacted]/events"),
+            std::string::npos)
+      << log.back();
+}
+
+TEST_F(EngineTest, DebugIsSafeForATerminal) {
+  options.debug = true;
+  options.auth_token = "secret-token";
+  options.delivery = DeliveryMode::event;
+  begin();
+  track("a", "a1");
+  step();
+  answer(400, "é – \x1b[31m\r\n\x7f \xc2\x9b \xe2\x80\xae \xe2\x81\xa6 \xff \xe2\x82");
+  EXPECT_EQ(
+      log.back(),
+      R"(request 1: status 400 after 0 ms: é – \x1b[31m\x0d\x0a\x7f \xc2\x9b \xe2\x80\xae \xe2\x81\xa6 \xff \xe2\x82)");
+}
+
+TEST_F(EngineTest, AServersWordsAreSafeForATerminal) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  track("a", "a1");
+  step();
+  std::string words = "\x1b[31m";
+  for (int i = 0; i < 300; ++i) words += "é";
+  answer(403, nlohmann::json{{"message", words}}.dump());
+  ASSERT_EQ(log.size(), 1u);
+  EXPECT_NE(log[0].find("HTTP status 403: \\x1b[31mé"), std::string::npos) << log[0];
+  EXPECT_EQ(nlohmann::json::parse(nlohmann::json(log[0]).dump()), log[0]) << "cut within a character";
+}
+
 /// Whatever the server does, every event gets one fate, and each user's delivered events are in order.
 TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
   for (const unsigned seed : {1u, 2u, 3u, 4u, 5u, 6u}) {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <tuple>
 
 #include "intilery/intilery.hpp"
 #include "intilery/testing.hpp"
@@ -112,7 +113,8 @@ bool same_but_for_order(std::string a, std::string b) {
   return a == b;
 }
 
-class Vectors : public ::testing::TestWithParam<std::string> {
+/// A file, and whether a `before_send` looks on that changes nothing.
+class Vectors : public ::testing::TestWithParam<std::tuple<std::string, bool>> {
  protected:
   Vectors() : sandbox_({.rate_limit = 0, .max_request_bytes = 100'000'000}) {}
 
@@ -127,6 +129,7 @@ class Vectors : public ::testing::TestWithParam<std::string> {
                   .delivery = DeliveryMode::event,
                   .rate_limit = 1e6,
                   .burst = 1e6};
+      if (std::get<1>(GetParam())) all.before_send = [](json message) { return message; };
       for (const auto& [name, value] : options.items()) set_option(all, name, value_of(value));
       client = std::make_unique<Client>(std::move(all));
     }
@@ -154,7 +157,7 @@ class Vectors : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(Vectors, HoldInCpp) {
-  std::ifstream file(GetParam());
+  std::ifstream file(std::get<0>(GetParam()));
   const ordered_json vectors = ordered_json::parse(file);
   std::size_t run = 0;
   for (const ordered_json& vector : vectors) {
@@ -196,8 +199,11 @@ std::vector<std::string> vector_files() {
   return files;
 }
 
-INSTANTIATE_TEST_SUITE_P(, Vectors, ::testing::ValuesIn(vector_files()),
-                         [](const auto& instance) { return std::filesystem::path(instance.param).stem().string(); });
+INSTANTIATE_TEST_SUITE_P(, Vectors, ::testing::Combine(::testing::ValuesIn(vector_files()), ::testing::Bool()),
+                         [](const auto& instance) {
+                           return std::filesystem::path(std::get<0>(instance.param)).stem().string() +
+                                  (std::get<1>(instance.param) ? "_before_send" : "");
+                         });
 
 }  // namespace
 }  // namespace intilery

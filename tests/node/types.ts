@@ -7,6 +7,9 @@ import { Sandbox } from 'intilery/testing'
 export async function right(token: string): Promise<number> {
   const client = new Client({ clientId: 'a', accountId: 'a', brandId: 'B', authToken: token, delivery: 'batch' })
   client.identify({ userId: 'u', traits: { email: 'x' } })
+  const { email: _, ...rest } = { email: 'x', plan: 'gold' }
+  new Client({ beforeSend: (message) => (message.userId === 'x' ? null : { ...message, properties: rest }) })
+  new Client({ dryRun: true, debug: true, logger: console })
   client.page({ anonymousId: 'a-1', properties: { path: '/' } }, (error, receipt) => {
     if (error === null) console.log(receipt?.latency)
   })
@@ -32,6 +35,10 @@ export function wrong(client: Client): void {
   new Client({ delivry: 'batch' })
   // @ts-expect-error misspelt
   instrument(client, { meterprovider: undefined })
+  // @ts-expect-error no message
+  new Client({ beforeSend: () => 5 })
+  // @ts-expect-error no error()
+  new Client({ logger: { debug() {}, info() {}, warn() {} } })
   // @ts-expect-error no such choice
   new Client({ delivery: 'fast' })
 }

@@ -94,23 +94,26 @@ async function mismatch(vector, client, sandbox) {
 }
 
 for (const file of readdirSync(folder).filter((name) => name.endsWith('.json'))) {
-  test(`the vectors of ${file} hold`, async () => {
-    const vectors = JSON.parse(readFileSync(new URL(file, folder), 'utf8'))
-    const sandbox = new Sandbox({ rateLimit: 0, maxRequestBytes: 100_000_000 })
-    const clients = new Map()
-    const wrong = []
-    for (const vector of vectors) {
-      if (vector.languages !== undefined && !vector.languages.includes('node')) continue
-      const key = JSON.stringify(vector.options ?? {})
-      if (!clients.has(key)) {
-        const options = Object.entries(vector.options ?? {}).map(([name, value]) => [camel(name), decoded(value)])
-        clients.set(key, sandbox.client({ delivery: 'event', ...Object.fromEntries(options) }))
+  for (const beforeSend of [undefined, (message) => message]) {
+    const name = beforeSend === undefined ? 'hold' : 'hold with a beforeSend that changes nothing'
+    test(`the vectors of ${file} ${name}`, async () => {
+      const vectors = JSON.parse(readFileSync(new URL(file, folder), 'utf8'))
+      const sandbox = new Sandbox({ rateLimit: 0, maxRequestBytes: 100_000_000 })
+      const clients = new Map()
+      const wrong = []
+      for (const vector of vectors) {
+        if (vector.languages !== undefined && !vector.languages.includes('node')) continue
+        const key = JSON.stringify(vector.options ?? {})
+        if (!clients.has(key)) {
+          const options = Object.entries(vector.options ?? {}).map(([name, value]) => [camel(name), decoded(value)])
+          clients.set(key, sandbox.client({ delivery: 'event', beforeSend, ...Object.fromEntries(options) }))
+        }
+        const told = await mismatch(vector, clients.get(key), sandbox)
+        if (told !== undefined) wrong.push(`${vector.name}: ${told}`)
       }
-      const told = await mismatch(vector, clients.get(key), sandbox)
-      if (told !== undefined) wrong.push(`${vector.name}: ${told}`)
-    }
-    for (const client of clients.values()) await client.close()
-    await sandbox.stop()
-    assert.equal(wrong.join('\n'), '')
-  })
+      for (const client of clients.values()) await client.close()
+      await sandbox.stop()
+      assert.equal(wrong.join('\n'), '')
+    })
+  }
 }

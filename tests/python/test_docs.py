@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,13 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def snippet(language: str, page: str = README) -> str:
-    found = re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(found) == 1
-    return str(found[0])
+def snippets(language: str, page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def snippet(language: str, page: str = "README.md") -> str:
+    (found,) = snippets(language, page)
+    return found
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -26,9 +30,33 @@ def run(*command: str | Path, cwd: Path) -> str:
     return ended.stdout
 
 
+def run_python(program: str, cwd: Path) -> tuple[str, str]:
+    """Its standard output and error."""
+    (cwd / "example.py").write_text(program)
+    ended = subprocess.run(
+        [sys.executable, "example.py"], cwd=cwd, capture_output=True, text=True, timeout=60, check=True
+    )
+    return ended.stdout, ended.stderr
+
+
+def run_node(program: str, cwd: Path, kind: str = "mjs") -> str:
+    (cwd / f"example.{kind}").write_text(program)
+    (cwd / "node_modules").mkdir()
+    (cwd / "node_modules" / "intilery").symlink_to(ROOT)
+    (cwd / "node_modules" / "pino").symlink_to(ROOT / "node_modules" / "pino")
+    return run("node", f"example.{kind}", cwd=cwd)
+
+
+def run_cpp(program: str, cwd: Path) -> str:
+    (cwd / "main.cpp").write_text(program)
+    (cwd / "CMakeLists.txt").write_text(snippet("cmake"))
+    run("cmake", "-S", ".", "-B", "build", f"-DCMAKE_PREFIX_PATH={ROOT / 'build' / 'install'}", cwd=cwd)
+    run("cmake", "--build", "build", cwd=cwd)
+    return run(cwd / "build" / "example", cwd=cwd)
+
+
 def test_the_python_snippet_runs(tmp_path: Path) -> None:
-    (tmp_path / "example.py").write_text(snippet("python"))
-    out = run(sys.executable, "example.py", cwd=tmp_path)
+    out, _ = run_python(snippet("python"), tmp_path)
     assert out.startswith("200\nFlush(")
 
 
@@ -38,18 +66,33 @@ def test_the_node_snippet_runs_in_a_project_of_its_own(tmp_path: Path, kind: str
     if kind == "cjs":
         program = re.sub(r"import (.*) from ('.*?')", r"const \1 = require(\2)", program)
         program = f"(async () => {{\n{program}\n}})()"
-    (tmp_path / f"example.{kind}").write_text(program)
-    (tmp_path / "node_modules").mkdir()
-    (tmp_path / "node_modules" / "intilery").symlink_to(ROOT)
-    assert run("node", f"example.{kind}", cwd=tmp_path) == "200\n"
+    assert run_node(program, tmp_path, kind) == "200\n"
 
 
 def test_the_cpp_snippet_runs_in_a_project_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "main.cpp").write_text(snippet("cpp"))
-    (tmp_path / "CMakeLists.txt").write_text(snippet("cmake"))
-    run("cmake", "-S", ".", "-B", "build", f"-DCMAKE_PREFIX_PATH={ROOT / 'build' / 'install'}", cwd=tmp_path)
-    run("cmake", "--build", "build", cwd=tmp_path)
-    assert run(tmp_path / "build" / "example", cwd=tmp_path) == "200\n"
+    assert run_cpp(snippet("cpp"), tmp_path) == "200\n"
+
+
+def test_the_snippets_on_privacy_scrub_and_drop(tmp_path: Path) -> None:
+    page = "docs/privacy.md"
+    out, _ = run_python(snippet("python", page), tmp_path)
+    assert out == "[{'text': 'Write to (email)!'}] {'before_send': 1}\n"
+    assert run_node(snippet("js", page), tmp_path) == "[ { text: 'Write to (email)!' } ] { before_send: 1 }\n"
+    assert run_cpp(snippet("cpp", page), tmp_path) == '{"text":"Write to (email)!"} {"before_send":1}\n'
+
+
+def test_the_snippets_on_logging_log(tmp_path: Path) -> None:
+    page = "docs/logging.md"
+    structured, observed = snippets("python", page)
+    _, line = run_python(structured, tmp_path)
+    written = json.loads(line)
+    assert (written["level"], written["logger"]) == ("warning", "intilery")
+    assert "not delivered (rejected)" in written["event"]
+    assert run_python(observed, tmp_path) == ("login-1 rejected\n", "")
+    written = json.loads(run_node(snippet("js", page), tmp_path))
+    assert written["level"] == 40
+    assert "1 event failed (rejected)" in written["msg"]
+    assert "not delivered (rejected)" in run_cpp(snippet("cpp", page), tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("pkg-config") is None, reason="needs pkg-config")
@@ -71,6 +114,7 @@ def test_every_code_is_on_the_errors_page() -> None:
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "core" / "src").rglob("*.cpp"))
     codes = set(re.findall(r"(?:BadValue\{|\.code = |refuse\(\"[a-z_]+\",)\s*\"([a-z_]+)\"", sources))
+    codes |= set(re.findall(r"\.code = \"([a-z_]+)\"", sources))
     codes |= set(re.findall(r"fail\([^;]*?\"([a-z_]+)\",", sources))
     assert len(codes) > 20
     assert [code for code in codes if f"`{code}`" not in page] == []

@@ -21,13 +21,13 @@ from test_docs import ROOT, run, snippet
 from intilery import Stats
 from intilery.testing import Sandbox
 
-PAGE = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+PAGE = "docs/monitoring.md"
 LIST = json.loads((ROOT / "python" / "intilery" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def table(head: str) -> list[list[str]]:
     """The cells of a table's rows."""
-    (rows,) = re.findall(rf"^\| {re.escape(head)} .*\n\|[ |-]*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    (rows,) = re.findall(rf"^\| {re.escape(head)} .*\n\|[ |-]*\n((?:\|.*\n)+)", (ROOT / PAGE).read_text(encoding="utf-8"), re.MULTILINE)
     return [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows.splitlines()]
 
 

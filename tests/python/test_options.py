@@ -7,7 +7,7 @@ from intilery import Options, _native
 
 def test_the_typed_options_are_the_cores() -> None:
     declared = [option["name"] for option in _native.option_list()]
-    assert [*declared, "default"] == list(Options.__annotations__)
+    assert [*declared, "default", "before_send", "on_error"] == list(Options.__annotations__)
 
 
 def test_choices_are_the_cores() -> None:

@@ -7,14 +7,25 @@ from pathlib import Path
 from mypy import api
 
 GOOD = """
-from intilery import AsyncClient, Client, Receipt
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Any
+from intilery import AsyncClient, Client, IntileryError, Receipt
 from intilery.testing import Sandbox
 
+@dataclass
+class Order:
+    revenue: float
+
 def told(receipt: Receipt) -> None: ...
+def failed(error: IntileryError) -> None: print(error.message_id)
+def scrub(message: dict[str, Any]) -> dict[str, Any] | None: return message if message.pop("x", None) else None
 
 def main(client: Client, token: str) -> float:
     with Client(client_id="a", account_id="a", brand_id="B", auth_token=token, delivery="batch") as other:
         other.identify("u", {"email": "x"})
+    Client(before_send=scrub, on_error=failed, dry_run=True, debug=True).close()
+    client.track("u", "Order", Order(30.5))
     client.page(anonymous_id="a-1", properties={"path": "/"})
     client.start_journey("u", "j", step_id="2", data={"plan": "gold"})
     return client.track("u", "E", {"x": 1}, on_delivery=told).result(timeout=1).latency
@@ -35,6 +46,8 @@ def main(client: Client) -> None:
     Client(delivery="fast")
     client.track("u", "E").result("soon")
     client.flush().remaining.upper()
+    Client(before_send="drop")
+    Client(on_error=5)
 """
 
 
@@ -51,4 +64,4 @@ def check(tmp_path: Path, code: str) -> list[str]:
 def test_right_code_passes_and_each_mistake_is_found(tmp_path: Path) -> None:
     assert check(tmp_path, GOOD) == []
     errors = [line for line in check(tmp_path, BAD) if " error: " in line]
-    assert [int(line.split(":")[1]) for line in errors] == [5, 6, 7, 8, 9, 10, 11]
+    assert [int(line.split(":")[1]) for line in errors] == [5, 6, 7, 8, 9, 10, 11, 12, 13]

@@ -98,8 +98,9 @@ def cases(path: Path) -> list[dict[str, Any]]:
     return [case for case in loaded if "python" in case.get("languages", ["python"])]
 
 
+@pytest.mark.parametrize("before_send", [None, lambda message: message], ids=["", "before_send"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_vectors_hold(path: Path) -> None:
+def test_vectors_hold_and_a_before_send_that_changes_nothing_changes_nothing(path: Path, before_send: Any) -> None:
     wrong = []
     clients: dict[str, intilery.Client] = {}
     with Sandbox(rate_limit=0, max_request_bytes=100_000_000) as sandbox:
@@ -107,7 +108,7 @@ def test_vectors_hold(path: Path) -> None:
             options = value_of(case.get("options", {}))
             key = json.dumps(case.get("options", {}))
             if key not in clients:
-                clients[key] = sandbox.client(delivery="event", **options)
+                clients[key] = sandbox.client(delivery="event", before_send=before_send, **options)
             if told := mismatch(case, clients[key], sandbox):
                 wrong.append(f"{case['name']}: {told}")
         for client in clients.values():

@@ -36,11 +36,13 @@ struct EventOptions {
 /// How grave a log line is.
 enum class LogLevel { debug, info, warning, error };
 
-/// What a program wants to be told. Called on the client's own threads, never more than one at a time.
+/// What a program wants to be told. Called on the client's own threads, each one call at a time.
 struct Hooks {
-  /// An event failed and nobody observes its delivery. Default: one log line for each kind of failure and second.
+  /// An event failed and nobody observes its delivery. Called as `Delivery::on_done`. Default: one log line for each
+  /// kind of failure and second.
   std::function<void(const Receipt&)> on_failure = {};
-  /// A log line. It never holds the token, nor what an event holds. Default: stderr, from `warning` up.
+  /// A log line. It never holds the token, and what an event holds only with `Options::debug`. Must not call the client
+  /// nor wait for it; what it throws is ignored. Default: stderr, from `warning` up, or with `debug` everything.
   std::function<void(LogLevel, std::string_view)> on_log = {};
 };
 

@@ -14,6 +14,7 @@
 /// No message ever shows the token, nor what an event holds.
 #pragma once
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -40,6 +41,7 @@ struct ErrorInfo {
   std::string body = {};  ///< The server's last answer, cut to 2 kB.
   int attempts = 0;       ///< Requests that carried the event.
   std::string message_id = {};
+  std::exception_ptr cause = {};  ///< What the program's own function (`before_send`) threw.
 };
 
 /// Base of all errors of this library.

@@ -99,6 +99,16 @@ struct Options {
   nlohmann::json context = {};   ///< An object, merged under every event's own context.
   bool allow_anonymous = false;  ///< identify and track with an anonymous id only (the vendor's later documentation).
 
+  // To look on.
+  bool dry_run = false;  ///< Everything but sending: valid events are delivered with status 0 and no attempt.
+  bool debug = false;    ///< Log each request and answer, with what the events hold, and never the token.
+
+  /// Sees each message before it is checked, in the form that `Client::send` takes, with the members that the call
+  /// gave, and returns what to send in its place, or nothing to drop it. Runs in the call, on its thread; may call the
+  /// client. What it throws is the ErrorInfo::cause of a ValidationError, and the event is not sent. Not in
+  /// `option_list()`: no text can hold it.
+  std::function<std::optional<nlohmann::json>(nlohmann::json message)> before_send = {};
+
   /// Options from the environment: `INTILERY_CLIENT_ID` and so on, times in seconds.
   /// \throws ConfigurationError for a value that cannot be read; it names the variable, never the value.
   static Options from_env();

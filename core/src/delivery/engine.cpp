@@ -40,6 +40,7 @@ Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Tr
       circuit_(Backoff(options.retry_initial, options.retry_max, surroundings_.seed + 1)),
       delivery_timeout_(options.delivery_timeout),
       batch_bytes_(options.max_batch_bytes.value_or(options.max_request_bytes)) {
+  if (options.debug) traffic_log_.emplace(options, surroundings_.log);
   if (!delivery_timeout_ && options.spool_path.empty()) delivery_timeout_ = std::chrono::minutes(5);
 }
 
@@ -48,11 +49,26 @@ Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Tr
 bool Engine::take_incoming(TimePoint now) {
   queue::EventList incoming = queue_.take();
   const bool any = !incoming.empty();
+  if (options_.dry_run) {
+    settle_unsent(std::move(incoming));
+    return any;
+  }
   while (queue::EventPtr event = incoming.pop_front()) {
     event->accepted = now;
     lanes_.add(std::move(event));
   }
   return any;
+}
+
+/// What `dry_run` makes of events: they are delivered, with nothing sent.
+void Engine::settle_unsent(queue::EventList events) {
+  const auto outcome = std::make_shared<const Outcome>();
+  while (queue::EventPtr event = events.pop_front()) {
+    Shipment shipment;
+    shipment.events.push_back(std::move(event));
+    if (traffic_log_) traffic_log_->stays(request_of(shipment));
+    surroundings_.settled(shipment.events, outcome);
+  }
 }
 
 bool Engine::step(TimePoint now) {
@@ -125,15 +141,21 @@ std::string Engine::path(Route route, const queue::Event& event) const {
          (route == Route::batch ? "batch" : std::string(event::name_of(static_cast<event::Action>(event.action))));
 }
 
+transport::Request Engine::request_of(Shipment& shipment) const {
+  transport::Request request;
+  request.path = path(shipment.route, *shipment.events.front());
+  request.body_size = shipment.body_size();
+  request.body = shipment.body(surroundings_.unix_now_ms());
+  return request;
+}
+
 void Engine::send(std::unique_ptr<Shipment> shipment, TimePoint now) {
   bucket_.take(now);
   shipment->probe = circuit_.sent();
   ++shipment->attempts;
-  transport::Request request;
+  transport::Request request = request_of(*shipment);
   request.id = ++last_id_;
-  request.path = path(shipment->route, *shipment->events.front());
-  request.body_size = shipment->body_size();
-  request.body = shipment->body(surroundings_.unix_now_ms());
+  if (traffic_log_) traffic_log_->leaves(request, shipment->events.size(), shipment->attempts, now);
   {
     const std::lock_guard lock(traffic_mutex_);
     traffic_.bytes_sent += request.body_size;
@@ -152,6 +174,7 @@ void Engine::send(Read read, TimePoint now) {
   request.id = ++last_id_;
   request.path = base_path_ + read.path;
   request.post = false;
+  if (traffic_log_) traffic_log_->leaves(request, 0, read.attempts, now);
   under_way_[request.id].read = std::move(read);
   transport_.start(std::move(request));
 }
@@ -203,6 +226,7 @@ void Engine::handle(transport::Response response, TimePoint now) {
   if (found == under_way_.end()) return;
   UnderWay under_way = std::move(found->second);
   under_way_.erase(found);
+  if (traffic_log_) traffic_log_->comes_back(response, now);
   {
     const std::lock_guard lock(traffic_mutex_);
     ++traffic_.requests[response.status];
@@ -503,6 +527,7 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
 
 void Engine::set_token(const std::string& token, TimePoint now) {
   transport_.set_token(token);
+  if (traffic_log_) traffic_log_->add_token(token);
   circuit_.retry_now(now);
 }
 

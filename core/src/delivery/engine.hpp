@@ -17,6 +17,7 @@
 #include "delivery/circuit.hpp"
 #include "delivery/shipment.hpp"
 #include "delivery/token_bucket.hpp"
+#include "delivery/traffic_log.hpp"
 #include "intilery/options.hpp"
 #include "queue/bounded_queue.hpp"
 #include "queue/lanes.hpp"
@@ -84,10 +85,12 @@ class Engine {
   };
 
   bool take_incoming(TimePoint now);
+  void settle_unsent(queue::EventList events);
   bool may_send(TimePoint now);
   bool send_next(TimePoint now);
   std::optional<Route> due(TimePoint now);
   std::unique_ptr<Shipment> take(Route route, bool alone);
+  transport::Request request_of(Shipment& shipment) const;
   void send(std::unique_ptr<Shipment> shipment, TimePoint now);
   void send(Read read, TimePoint now);
   void retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment);
@@ -119,6 +122,7 @@ class Engine {
   queue::BoundedQueue& queue_;
   transport::Transport& transport_;
   Surroundings surroundings_;
+  std::optional<TrafficLog> traffic_log_;  ///< With `debug`.
 
   queue::Lanes lanes_;
   TokenBucket bucket_;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "delivery/retry_after.hpp"
+#include "printable.hpp"
 
 namespace intilery::delivery {
 
@@ -17,7 +18,7 @@ std::string server_message(const nlohmann::json& answer) {
   if (!answer.is_object()) return "";
   const auto message = answer.find("message");
   if (message == answer.end() || !message->is_string()) return "";
-  return message->get<std::string>().substr(0, 500);
+  return printable(message->get_ref<const std::string&>(), 500);
 }
 
 Verdict judge_success(const transport::Response& response, const nlohmann::json& answer) {

@@ -123,15 +123,21 @@ void check_marketing_preferences(std::string_view traits) {
 }
 
 void check_journey(std::string_view properties) {
-  constexpr std::string_view key = "journeyIdToTrigger";
   std::vector<JsonMember> members;
   if (!properties.empty()) members = members_of(properties);
-  under(key, [&] {
-    const JsonMember* journey = find(members, key);
-    if (journey == nullptr || journey->value == "null") throw BadValue{"required", "is required", ""};
-    if (journey->value.front() != '"') refuse_type("text", event::kind_of(journey->value));
-    if (journey->value == "\"\"") throw BadValue{"empty", "must not be empty", ""};
-  });
+  const auto check = [&](std::string_view key, bool required) {
+    under(key, [&] {
+      const JsonMember* id = find(members, key);
+      if (id == nullptr || id->value == "null") {
+        if (required) throw BadValue{"required", "is required", ""};
+        return;
+      }
+      if (id->value.front() != '"') refuse_type("text", event::kind_of(id->value));
+      if (id->value == "\"\"") throw BadValue{"empty", "must not be empty", ""};
+    });
+  };
+  check("journeyIdToTrigger", true);
+  check("stepIdToTrigger", false);
 }
 
 }  // namespace intilery::event

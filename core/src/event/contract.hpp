@@ -29,7 +29,8 @@ bool is_reserved(std::string_view field, Draft::Command command);
 /// traits.
 void check_marketing_preferences(std::string_view traits);
 
-/// `start_journey` needs `journeyIdToTrigger`. Throws BadValue with a path relative to the properties.
+/// `start_journey` needs `journeyIdToTrigger`, and may have `stepIdToTrigger`. Throws BadValue with a path relative to
+/// the properties.
 void check_journey(std::string_view properties);
 
 }  // namespace intilery::event

@@ -134,6 +134,11 @@ ValidationError validation_error(BadValue bad) {
   return {std::move(bad.code), std::move(bad.path), subject + " " + bad.message};
 }
 
+void check_data(const ValueSource& data, Draft::Command command) {
+  Scratch scratch;
+  write_data(scratch.writer(), data, command);
+}
+
 Encoder::Encoder(const Options& options, std::string_view library_name, std::string_view library_version)
     : allow_anonymous_(options.allow_anonymous),
       max_event_bytes_(options.max_event_bytes.value_or(options.max_request_bytes)) {
@@ -241,9 +246,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
   std::int64_t moment = draft.timestamp_ms.value_or(now);
   under("timestamp", [&] {
     if (draft.timestamp.data() != nullptr) moment = parse_timestamp(draft.timestamp);
-    if (moment < first_timestamp_ms || moment > last_timestamp_ms) {
-      throw BadValue{"invalid_timestamp", "must be between the years 0000 and 9999", ""};
-    }
+    check_timestamp(moment);
   });
   write_timestamp(out, ",\"timestamp\":", moment);
   if (draft.sent_at.data() != nullptr) {

@@ -50,6 +50,9 @@ class Encoder {
   std::string whole_context_;           ///< `{"library":…}`, for events without a context of their own.
 };
 
+/// Checks a command's merge data: an object that replaces none of the event's own fields. Throws BadValue.
+void check_data(const ValueSource& data, Draft::Command command);
+
 /// What is put behind an event's bytes when it leaves: `,"sentAt":"2019-11-18T13:30:11.444Z"}`.
 std::string closing(std::int64_t unix_ms);
 constexpr std::size_t closing_size = 37;

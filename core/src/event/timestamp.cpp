@@ -54,6 +54,11 @@ class Reader {
 
 }  // namespace
 
+void check_timestamp(std::int64_t unix_ms) {
+  if (unix_ms < first_timestamp_ms || unix_ms > last_timestamp_ms)
+    throw BadValue{"invalid_timestamp", "must be between the years 0000 and 9999", ""};
+}
+
 TimestampText format_timestamp(std::int64_t unix_ms) {
   // Most events of a thread come within one second of each other.
   thread_local std::int64_t cached_second = INT64_MIN;

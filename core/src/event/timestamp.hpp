@@ -15,6 +15,9 @@ using TimestampText = std::array<char, 24>;
 constexpr std::int64_t first_timestamp_ms = -62'167'219'200'000;
 constexpr std::int64_t last_timestamp_ms = 253'402'300'799'999;
 
+/// Throws BadValue `invalid_timestamp` for a moment outside of these years.
+void check_timestamp(std::int64_t unix_ms);
+
 /// \param unix_ms from `first_timestamp_ms` to `last_timestamp_ms`.
 TimestampText format_timestamp(std::int64_t unix_ms);
 
