@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "delivery/engine.hpp"
+#include "delivery/shared_pace.hpp"
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
 #include "queue/bounded_queue.hpp"
@@ -80,7 +81,8 @@ struct ClientCore::Impl {
                                   std::shared_ptr<const Outcome> outcome) { settled(events, std::move(outcome)); },
                 .log = [this](LogLevel level, const std::string& line) { observer->log(level, line); },
                 .unix_now_ms = event::unix_now_ms,
-                .seed = std::random_device{}()},
+                .seed = std::random_device{}(),
+                .pace = shared_pace()},
                Clock::now()) {
     // The contract's hint; never more than a warning (design.md, wire).
     const auto has = [](const std::string& text, int (*is)(int)) {
@@ -102,6 +104,16 @@ struct ClientCore::Impl {
   }
 
   ~Impl() { stop(); }
+
+  /// Null without a `rate_limit_store`.
+  std::unique_ptr<delivery::Pace> shared_pace() {
+    if (options.rate_limit_store.empty() || options.dry_run) return nullptr;
+    auto store = std::make_unique<delivery::RedisRateStore>(options, [this] { transport->wake(); });
+    delivery::OwnPace own(options.rate_limit, options.burst, options.retry_max, std::random_device{}(), Clock::now());
+    return std::make_unique<delivery::SharedPace>(
+        std::move(store), std::move(own), options,
+        [this](LogLevel level, const std::string& line) { observer->log(level, line); });
+  }
 
   void stop() {
     queue.close();

@@ -91,6 +91,10 @@ const std::vector<Declaration>& declarations() {
        .help = "The account's burst of requests.",
        .minimum = 1,
        .maximum = 1e9},
+      {.name = "rate_limit_store",
+       .member = &Options::rate_limit_store,
+       .help = "A Redis URL: all clients of the account that have it share one exact bucket. Shown nowhere.",
+       .secret = true},
       {.name = "max_request_bytes",
        .member = &Options::max_request_bytes,
        .help = "Largest request; 1000000 for accounts with the later limit.",
@@ -418,6 +422,21 @@ void check_endpoint(const Options& options, const OptionStyle& style) {
   }
 }
 
+void check_rate_limit_store(const Options& options, const OptionStyle& style) {
+  if (options.rate_limit_store.empty()) return;
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), &curl_url_cleanup);
+  char* host = nullptr;
+  const bool whole =
+      options.rate_limit_store.starts_with("redis://") &&
+      curl_url_set(url.get(), CURLUPART_URL, options.rate_limit_store.c_str(), CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+      curl_url_get(url.get(), CURLUPART_HOST, &host, 0) == CURLUE_OK;
+  const std::unique_ptr<char, decltype(&curl_free)> owned(host, &curl_free);
+  if (!whole) {
+    refuse("rate_limit_store", "invalid_value",
+           "is not an address such as redis://localhost:6379/0 (rediss:// is not supported)", style);
+  }
+}
+
 }  // namespace
 
 const std::vector<OptionInfo>& option_list() {
@@ -482,6 +501,7 @@ void check_options(const Options& options, const OptionStyle& style) {
       refuse(option.name, "invalid_value", "may hold only letters, digits and - _ . ~", style);
   }
   check_endpoint(options, style);
+  check_rate_limit_store(options, style);
   const bool printable = std::all_of(options.user_agent.begin(), options.user_agent.end(),
                                      [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
   if (!printable) refuse("user_agent", "invalid_value", "holds a line break or a character that is not ASCII", style);

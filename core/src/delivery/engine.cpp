@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "delivery/own_pace.hpp"
 #include "event/contract.hpp"
 #include "event/encoder.hpp"
 
@@ -12,8 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// How long to stay silent after a 429 that does not say.
-constexpr milliseconds rate_pause{1'000};
 constexpr std::size_t kept_body = 2'000;
 /// A refusal of a batch smaller than this says nothing about the server's limit.
 constexpr std::size_t smallest_lesson = 50'000;
@@ -22,6 +21,10 @@ std::string seconds_text(milliseconds duration) {
   std::string text = std::to_string(duration.count() / 1000);
   if (duration.count() % 1000 != 0) text += "." + std::to_string(1000 + duration.count() % 1000).substr(1);
   return text + " s";
+}
+
+std::unique_ptr<Pace> own_pace(const Options& options, std::uint64_t seed, TimePoint now) {
+  return std::make_unique<OwnPace>(options.rate_limit, options.burst, options.retry_max, seed, now);
 }
 
 std::string count_text(std::size_t events) { return std::to_string(events) + (events == 1 ? " event" : " events"); }
@@ -35,7 +38,8 @@ Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Tr
       queue_(queue),
       transport_(transport),
       surroundings_(std::move(surroundings)),
-      bucket_(options.rate_limit, options.burst, now),
+      pace_(surroundings_.pace ? std::move(surroundings_.pace) : own_pace(options, surroundings_.seed + 2, now)),
+      retry_budget_(options.rate_limit / 2, std::max(10.0, options.burst / 5), now),
       backoff_(options.retry_initial, options.retry_max, surroundings_.seed),
       circuit_(Backoff(options.retry_initial, options.retry_max, surroundings_.seed + 1)),
       delivery_timeout_(options.delivery_timeout),
@@ -82,8 +86,9 @@ bool Engine::step(TimePoint now) {
 }
 
 bool Engine::may_send(TimePoint now) {
-  return under_way_.size() < options_.max_connections && now >= rate_pause_ && circuit_.allows(now) &&
-         bucket_.available(now) >= 1;
+  const std::size_t wanted = lanes_.ready() + (lanes_.any_alone() ? 1 : 0) + retries_.size() + reads_.size();
+  return wanted > 0 && under_way_.size() < options_.max_connections && circuit_.allows(now) &&
+         pace_->allows(now, wanted);
 }
 
 bool Engine::send_next(TimePoint now) {
@@ -115,7 +120,7 @@ std::optional<Route> Engine::due(TimePoint now) {
   const bool full = waiting >= options_.flush_at;
   if (options_.delivery == DeliveryMode::automatic) {
     // An event id for each is worth a request for each, where there are as many tokens and nothing waits already.
-    const bool tokens_for_all = static_cast<double>(waiting) <= bucket_.available(now);
+    const bool tokens_for_all = static_cast<double>(waiting) <= pace_->level(now);
     if (waiting == 1 || (tokens_for_all && !aged && !full)) return Route::event;
   }
   if (aged || full || queue_.flushing()) return Route::batch;
@@ -150,8 +155,9 @@ transport::Request Engine::request_of(Shipment& shipment) const {
 }
 
 void Engine::send(std::unique_ptr<Shipment> shipment, TimePoint now) {
-  bucket_.take(now);
+  pace_->take(now);
   shipment->probe = circuit_.sent();
+  shipment->left = now;
   ++shipment->attempts;
   transport::Request request = request_of(*shipment);
   request.id = ++last_id_;
@@ -167,8 +173,9 @@ void Engine::send(std::unique_ptr<Shipment> shipment, TimePoint now) {
 }
 
 void Engine::send(Read read, TimePoint now) {
-  bucket_.take(now);
+  pace_->take(now);
   circuit_.sent();
+  read.left = now;
   ++read.attempts;
   transport::Request request;
   request.id = ++last_id_;
@@ -193,8 +200,12 @@ Engine::Nap Engine::nap(TimePoint now) {
   if (!anything) return nap;
 
   // The earliest moment at which anything at all may leave …
-  TimePoint gate = std::max(now, rate_pause_);
-  gate = std::max(gate, bucket_.next(now));
+  const std::optional<TimePoint> allowed = pace_->next(now);
+  if (!allowed) {
+    nap.wake_at = never;
+    return nap;
+  }
+  const TimePoint gate = std::max(now, *allowed);
   if (circuit_.open()) {
     if (!circuit_.next_probe()) {  // the probe's answer will wake us
       nap.wake_at = never;
@@ -226,6 +237,7 @@ void Engine::handle(transport::Response response, TimePoint now) {
   if (found == under_way_.end()) return;
   UnderWay under_way = std::move(found->second);
   under_way_.erase(found);
+  if (response.status != 0 && response.status != 429) pace_->served();
   if (traffic_log_) traffic_log_->comes_back(response, now);
   {
     const std::lock_guard lock(traffic_mutex_);
@@ -339,19 +351,14 @@ void Engine::unauthorised(std::unique_ptr<Shipment> shipment, TimePoint now) {
   retry_at(std::move(shipment), now);
 }
 
-void Engine::pause_for_rate(std::optional<milliseconds> wish, TimePoint now) {
-  bucket_.drain(now);
-  rate_pause_ = std::max(rate_pause_, now + std::min(wish.value_or(rate_pause), options_.retry_max));
-}
-
 void Engine::throttled(std::unique_ptr<Shipment> shipment, TimePoint now) {
   if (circuit_.reason() == Circuit::Reason::unauthorised) {
     if (shipment->probe) circuit_.probe_ended();
   } else {
     server_is_there(now);
   }
-  pause_for_rate(shipment->last.retry_after, now);
-  retry_at(std::move(shipment), rate_pause_);
+  pace_->throttled(shipment->left, shipment->last.retry_after, now);
+  retry_at(std::move(shipment), now);
 }
 
 void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
@@ -368,7 +375,9 @@ void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
     fail(std::move(shipment), "retries_exhausted", std::move(message), now);
     return;
   }
-  const TimePoint moment = now + std::max(backoff_.next(shipment->failures), std::min(wish, options_.retry_max));
+  const TimePoint moment =
+      std::max(now + std::max(backoff_.next(shipment->failures), std::min(wish, options_.retry_max)),
+               retry_budget_.reserve(now));
   const TimePoint last_chance = delivery_timeout_ ? *shipment->failing_since + *delivery_timeout_ : moment;
   retry_at(std::move(shipment), std::min(moment, last_chance));
 }
@@ -517,7 +526,7 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
   circuit_.probe_ended();
   if (verdict.kind == Verdict::Kind::unauthorised)
     return finish(error(ErrorKind::auth, verdict.code, "reading back: " + verdict.message));
-  if (verdict.kind == Verdict::Kind::throttled) pause_for_rate(verdict.retry_after, now);
+  if (verdict.kind == Verdict::Kind::throttled) pace_->throttled(read.left, verdict.retry_after, now);
   const bool final = verdict.kind != Verdict::Kind::throttled && verdict.kind != Verdict::Kind::unavailable;
   if (final || now >= read.deadline)
     return finish(error(ErrorKind::delivery, verdict.code, "reading back: " + verdict.message));
@@ -533,10 +542,10 @@ void Engine::set_token(const std::string& token, TimePoint now) {
 
 void Engine::publish(TimePoint now) {
   const std::lock_guard lock(traffic_mutex_);
-  traffic_.rate_left = std::max(0.0, bucket_.available(now));
+  traffic_.rate_left = std::max(0.0, pace_->level(now));
   traffic_.state = circuit_.reason() == Circuit::Reason::unauthorised  ? State::paused_auth
                    : circuit_.reason() == Circuit::Reason::unreachable ? State::paused_unreachable
-                   : now < rate_pause_                                 ? State::paused_rate
+                   : pace_->paused(now)                                ? State::paused_rate
                                                                        : State::running;
 }
 

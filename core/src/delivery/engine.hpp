@@ -15,6 +15,7 @@
 #include "client_core.hpp"
 #include "delivery/backoff.hpp"
 #include "delivery/circuit.hpp"
+#include "delivery/pace.hpp"
 #include "delivery/shipment.hpp"
 #include "delivery/token_bucket.hpp"
 #include "delivery/traffic_log.hpp"
@@ -39,6 +40,7 @@ struct Read {
   std::function<void(ReadResult)> done;  ///< Called once, on the I/O thread.
   int attempts = 0;
   TimePoint not_before{};
+  TimePoint left{};  ///< Of the last attempt.
 };
 
 /// What the engine needs of the world around it, so that a test can own it.
@@ -47,7 +49,8 @@ struct Surroundings {
   std::function<void(const queue::EventList&, std::shared_ptr<const Outcome>)> settled;
   std::function<void(LogLevel, const std::string&)> log;
   std::function<std::int64_t()> unix_now_ms;
-  std::uint64_t seed = 0;  ///< Of the backoff's jitter.
+  std::uint64_t seed = 0;           ///< Of the backoff's jitter.
+  std::unique_ptr<Pace> pace = {};  ///< Default: an OwnPace as the options have it.
 };
 
 /// The delivery engine. Everything but `fill` is for one thread, and nothing in it waits or asks for the time.
@@ -105,7 +108,6 @@ class Engine {
   void unavailable(std::unique_ptr<Shipment> shipment, TimePoint now);
   void split(std::unique_ptr<Shipment> shipment, TimePoint now);
   void server_is_there(TimePoint now);
-  void pause_for_rate(std::optional<std::chrono::milliseconds> wish, TimePoint now);
 
   void expire(TimePoint now);
   void fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now);
@@ -125,11 +127,11 @@ class Engine {
   std::optional<TrafficLog> traffic_log_;  ///< With `debug`.
 
   queue::Lanes lanes_;
-  TokenBucket bucket_;
+  const std::unique_ptr<Pace> pace_;
+  TokenBucket retry_budget_;  ///< Of the account's pace, failed requests get no more than half.
   Backoff backoff_;
   Circuit circuit_;
-  Verdict trouble_;         ///< Why the circuit is open.
-  TimePoint rate_pause_{};  ///< Nothing leaves before.
+  Verdict trouble_;  ///< Why the circuit is open.
   bool batch_known_missing_ = false;
   bool closing_ = false;
   std::optional<std::chrono::milliseconds> delivery_timeout_;

@@ -23,6 +23,7 @@ struct Shipment {
   bool may_have_arrived = false;  ///< Some attempt was never answered.
   bool probe = false;             ///< Sent to see whether the server is back.
   std::optional<TimePoint> failing_since;
+  TimePoint left{};        ///< Of the last attempt.
   TimePoint not_before{};  ///< Of the next attempt.
   Verdict last;            ///< What the last attempt came to.
   int last_status = 0;

@@ -1,0 +1,96 @@
+#include "delivery/own_pace.hpp"
+
+#include <algorithm>
+
+namespace intilery::delivery {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+/// How long to stay silent after a 429 that does not say.
+constexpr milliseconds usual_pause{1'000};
+/// Clients that were stopped together should not all come back at the same moment.
+constexpr double pause_jitter = 0.3;
+
+constexpr double kept = 0.7;         ///< Of the rate, after a 429.
+constexpr double least_first = 0.1;  ///< Of the account's rate, after the first 429.
+constexpr double least = 0.005;      ///< Of the account's rate, ever.
+constexpr double growth = 0.005;     ///< Of the account's rate, each second …
+constexpr double most_growth = 0.1;  ///< … but no more than this part of the own rate.
+constexpr double patience = 10;      ///< Seconds without a 429 after which growth gets quicker.
+
+double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+}  // namespace
+
+OwnPace::OwnPace(double rate, double burst, milliseconds longest, std::uint64_t seed, TimePoint now)
+    : account_rate_(rate),
+      burst_(burst),
+      longest_pause_(longest),
+      bucket_(rate, burst, now),
+      random_(seed),
+      full_at_(now) {}
+
+double OwnPace::rate(TimePoint now) const {
+  if (!shared_) return account_rate_;
+  const double t = std::max(0.0, seconds(now - grows_from_));
+  const double slope = std::min(growth * account_rate_, most_growth * base_);
+  return std::min(account_rate_, base_ + slope * (t + t * t * t / (3 * patience * patience)));
+}
+
+void OwnPace::adapt(TimePoint now) {
+  if (!shared_) return;
+  const double rate_now = rate(now);
+  bucket_.set_rate(rate_now, burst_ * rate_now / account_rate_, now);
+  shared_ = rate_now < account_rate_;
+}
+
+bool OwnPace::allows(TimePoint now, std::size_t) { return !paused(now) && level(now) >= 1; }
+
+std::optional<TimePoint> OwnPace::next(TimePoint now) {
+  adapt(now);
+  return std::max(paused_until_, bucket_.next(now));
+}
+
+void OwnPace::take(TimePoint now) {
+  if (bucket_.full(now)) {
+    full_at_ = now;
+    served_ = 0;
+  }
+  bucket_.take(now);
+}
+
+double OwnPace::level(TimePoint now) {
+  adapt(now);
+  return bucket_.available(now);
+}
+
+double OwnPace::share(TimePoint now) const {
+  // The server's bucket was at most full then, and is empty now: it gave no more than this, to all.
+  const double given = burst_ + account_rate_ * seconds(now - full_at_);
+  return static_cast<double>(served_) / given;
+}
+
+void OwnPace::shrink_to(double rate, TimePoint now) {
+  shared_ = true;
+  base_ = std::clamp(rate, least * account_rate_, account_rate_);
+  shrunk_at_ = now;
+  grows_from_ = std::max(now, paused_until_);
+  adapt(now);
+  bucket_.drain(grows_from_);
+}
+
+void OwnPace::throttled(TimePoint sent, std::optional<milliseconds> wish, TimePoint now) {
+  const milliseconds asked = std::min(wish.value_or(usual_pause), longest_pause_);
+  const double jitter = 1 + pause_jitter * std::uniform_real_distribution<double>(0, 1)(random_);
+  const bool first = !shared_;
+  paused_until_ = std::max(paused_until_, now + std::chrono::ceil<milliseconds>(first ? asked : asked * jitter));
+  if (sent < shrunk_at_) {
+    bucket_.drain(paused_until_);
+    return;
+  }
+  shrink_to(first ? account_rate_ * std::max(least_first, share(now)) : rate(now) * kept, now);
+}
+
+}  // namespace intilery::delivery

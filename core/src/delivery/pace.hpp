@@ -1,0 +1,38 @@
+/// \file
+/// When requests may leave.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+
+#include "queue/event.hpp"
+
+namespace intilery::delivery {
+
+using queue::TimePoint;
+
+/// The account's pace, as this client keeps it. For the I/O thread.
+class Pace {
+ public:
+  virtual ~Pace() = default;
+
+  /// Whether a request may leave now. \param wanted how many would, at least one.
+  virtual bool allows(TimePoint now, std::size_t wanted) = 0;
+  /// When to ask again; nothing: somebody will wake the I/O thread. Only where something waits.
+  virtual std::optional<TimePoint> next(TimePoint now) = 0;
+  /// A request leaves. It must be allowed.
+  virtual void take(TimePoint now) = 0;
+  /// The server took a request out of its bucket.
+  virtual void served() = 0;
+  /// The server said 429.
+  /// \param sent when the request had left. \param wish the server's `Retry-After`.
+  virtual void throttled(TimePoint sent, std::optional<std::chrono::milliseconds> wish, TimePoint now) = 0;
+
+  /// Requests that could leave one right after the other.
+  virtual double level(TimePoint now) = 0;
+  /// Whether a 429 holds everything back.
+  virtual bool paused(TimePoint now) const = 0;
+};
+
+}  // namespace intilery::delivery

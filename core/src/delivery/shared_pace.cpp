@@ -1,0 +1,105 @@
+#include "delivery/shared_pace.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace intilery::delivery {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds usual_pause{1'000};
+/// How often a store that is gone is looked for.
+constexpr milliseconds search_interval{1'000};
+/// How long the tokens that are taken at once may last: what one client holds, the others cannot use.
+constexpr double lease_seconds = 0.05;
+/// With how many others a client reckons that has never reached the store.
+constexpr std::size_t unknown_clients = 10;
+
+std::string rate_text(double rate) {
+  const auto tenths = std::llround(rate * 10);
+  return std::to_string(tenths / 10) + (tenths % 10 != 0 ? "." + std::to_string(tenths % 10) : "");
+}
+
+}  // namespace
+
+SharedPace::SharedPace(std::unique_ptr<RateStore> store, OwnPace own, const Options& options, Log log)
+    : store_(std::move(store)),
+      rate_(options.rate_limit),
+      longest_pause_(options.retry_max),
+      log_(std::move(log)),
+      own_(std::move(own)),
+      level_(options.burst) {}
+
+void SharedPace::lost(const std::string& why, TimePoint now) {
+  ask_again_ = now + search_interval;
+  if (std::exchange(gone_, true)) return;
+  const double share = rate_ / static_cast<double>(clients_ > 0 ? clients_ : unknown_clients);
+  own_.shrink_to(share, now);
+  leased_ = 0;
+  log_(LogLevel::warning, "rate_limit_store cannot be reached (" + why + "); going on by itself with " +
+                              rate_text(share) + " requests a second until it is back");
+}
+
+void SharedPace::listen(TimePoint now) {
+  const std::optional<Grant> grant = store_->answer();
+  if (!grant) return;
+  asking_ = false;
+  if (!grant->reachable) {
+    lost(grant->why, now);
+    return;
+  }
+  if (std::exchange(gone_, false)) log_(LogLevel::info, "rate_limit_store is back");
+  leased_ += grant->tokens;
+  level_ = grant->level;
+  clients_ = grant->clients;
+  ask_again_ = grant->tokens > 0 ? now : now + grant->wait;
+}
+
+bool SharedPace::allows(TimePoint now, std::size_t wanted) {
+  listen(now);
+  if (leased_ == 0 && !asking_ && now >= ask_again_ && !paused(now)) {
+    const double most = std::max(1.0, rate_ * lease_seconds);
+    store_->ask(gone_ ? 0 : std::min(wanted, static_cast<std::size_t>(most)));
+    asking_ = true;
+  }
+  return gone_ ? own_.allows(now, wanted) : leased_ > 0 && !paused(now);
+}
+
+std::optional<TimePoint> SharedPace::next(TimePoint now) {
+  if (gone_) return own_.next(now);
+  if (leased_ > 0) return std::max(now, paused_until_);
+  if (asking_) return std::nullopt;
+  return std::max({now, ask_again_, paused_until_});
+}
+
+void SharedPace::take(TimePoint now) {
+  if (gone_) {
+    own_.take(now);
+  } else {
+    --leased_;
+  }
+}
+
+void SharedPace::served() { own_.served(); }
+
+void SharedPace::throttled(TimePoint sent, std::optional<milliseconds> wish, TimePoint now) {
+  if (gone_) return own_.throttled(sent, wish, now);
+  // Somebody sends without the store. The pause holds for all.
+  const milliseconds pause = std::min(wish.value_or(usual_pause), longest_pause_);
+  leased_ = 0;
+  level_ = 0;
+  paused_until_ = std::max(paused_until_, now + pause);
+  store_->drain(pause);
+}
+
+double SharedPace::level(TimePoint now) {
+  listen(now);
+  return gone_ ? own_.level(now) : level_ + static_cast<double>(leased_);
+}
+
+bool SharedPace::paused(TimePoint now) const { return gone_ ? own_.paused(now) : now < paused_until_; }
+
+}  // namespace intilery::delivery
