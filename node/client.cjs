@@ -110,7 +110,7 @@ function optionTexts(options) {
   const names = []
   const texts = []
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined) continue
+    if (value === undefined || name === 'waitUntil') continue
     const text = serialise(value)
     if (typeof text !== 'string') {
       throw new ConfigurationError({ code: 'wrong_type', path: name, message: `${name} cannot be ${describe(value)}` })
@@ -156,10 +156,21 @@ class Client extends EventEmitter {
     () => performance.now(),
   )
   #exiting = false
+  /** The platform's function that keeps a short-lived process until a promise is settled. */
+  #waitUntil
 
   constructor(options = {}, source = undefined) {
     super()
     const [names, texts] = optionTexts(options)
+    const { waitUntil } = options
+    if (waitUntil !== undefined && typeof waitUntil !== 'function') {
+      throw new ConfigurationError({
+        code: 'wrong_type',
+        path: 'waitUntil',
+        message: `waitUntil must be a function, not ${kindOf(waitUntil)}`,
+      })
+    }
+    this.#waitUntil = waitUntil
     const wires = native.createClient(names, texts, source === fromEnvironment, dispatcher(this))
     if (wires.kind !== undefined) throw makeError(wires)
     this.#wires = wires
@@ -409,8 +420,21 @@ class Client extends EventEmitter {
 
   /** Remembers an event that the native side has taken under the next sequence number. */
   #accept(customId, callback) {
-    if (this.#pending++ === 0) busy.add(this)
-    return new Delivery(this.#chunk, this.#place++, customId, callback)
+    const delivery = new Delivery(this.#chunk, this.#place++, customId, callback)
+    if (this.#pending++ === 0) {
+      busy.add(this)
+      if (this.#waitUntil !== undefined) this.#askPlatformToWait()
+    }
+    return delivery
+  }
+
+  /** One promise for all that is pending from now until nothing is. */
+  #askPlatformToWait() {
+    try {
+      this.#waitUntil(this.drained())
+    } catch (error) {
+      log(logLevels.warning, `waitUntil threw: ${error instanceof Error ? error.message : String(error)}`)
+    }
   }
 
   #receiveFates(fates) {

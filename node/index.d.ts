@@ -81,6 +81,11 @@ export interface Options {
   context?: Properties | null
   /** Allow identify and track with an anonymousId only. Default: false. */
   allowAnonymous?: boolean
+  /**
+   * Not an option of the core. The platform's function that keeps a short-lived process alive. It is handed one promise
+   * whenever events become pending, which resolves when all have their fates and never rejects.
+   */
+  waitUntil?: (promise: Promise<void>) => void
 }
 
 /** Any object whose values JSON can show; Map, Date and bigint too. */

@@ -21,6 +21,8 @@ Times below are seconds, sizes bytes.
 TAIL = """\
 
 Python has one more, `default`: a function that converts what has no JSON form, as in `json.dumps`.
+Node has one more, `waitUntil`: the platform's function that keeps a short-lived process alive; see
+[guests.md](guests.md).
 
 A wrong option is a ConfigurationError that names it. An option that this version does not have is refused, never
 ignored.

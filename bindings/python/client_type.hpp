@@ -19,22 +19,24 @@ class PyObserver : public StateObserver {
 
 /// An open client. The observer outlives the core, since the callback thread reads what is left in it.
 struct OpenClient {
+  OpenClient(Options given, pybind11::object default_function);
+
+  Options options;  ///< With the newest token: a forked child opens its own client with them.
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;
   pybind11::object default_function;  ///< Converts what has no JSON form, or null.
-  unsigned generation = 0;            ///< Of forks; see `fork_generation`.
+  bool closed = false;                ///< Somebody called `close`. Guarded by the GIL.
 };
-
-/// How many forks lie between this process and the one that loaded the module. A client of another generation is the
-/// parent's: its threads are not here, and its locks may be held for ever.
-unsigned fork_generation();
 
 /// Makes the type. \returns a new reference.
 PyObject* make_client_type();
 
-/// The client behind a Python object.
-/// \throws ClosedError if it was never opened, or belongs to the parent process.
+/// The client behind a Python object. In a forked child that finds its parent's there, a new one with the same options:
+/// it has nothing of the parent's, which goes on with its own.
+/// \throws ClosedError if it was never opened, or closed before it came to this process. SpoolError.
 OpenClient& opened(PyObject* self);
+/// The same as it stands: the parent's, too. Null: never opened.
+OpenClient* find(PyObject* self);
 /// Whether it belongs to the parent process (or was never opened).
 bool is_foreign(PyObject* self);
 

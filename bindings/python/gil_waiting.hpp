@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <optional>
+#include <thread>
 
 #include "waiting.hpp"
 
@@ -15,7 +16,15 @@ namespace intilery::python {
 class GilWaiting : public Waiting {
  public:
   void release() override { state_ = PyEval_SaveThread(); }
-  void reacquire() override { PyEval_RestoreThread(state_); }
+  void reacquire() override {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      // The interpreter ends, and Python before 3.14 ends a daemon thread that wants the GIL by pthread_exit, which
+      // would unwind C++ frames that must not throw. So the thread stays here, as it does in 3.14.
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(24));
+    }
+  }
   void check() override {
     if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
   }

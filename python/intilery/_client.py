@@ -23,17 +23,22 @@ _T = TypeVar("_T")
 _Ids = Iterable[Union[str, _native.Delivery]]
 
 
+async def _woken(wake_by: Callable[[Callable[[object], None]], object]) -> None:
+    """Waits until the function that `wake_by` is given has been called, on any thread."""
+    loop = asyncio.get_running_loop()
+    woken = asyncio.Event()
+
+    def wake(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(woken.set)
+
+    wake_by(wake)
+    await woken.wait()
+
+
 async def _wait(delivery: _native.Delivery) -> Receipt:
     if not delivery.done():
-        loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-
-        def wake(_: _native.Delivery) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(woken.set)
-
-        delivery.add_done_callback(wake)
-        await woken.wait()
+        await _woken(delivery.add_done_callback)
     return delivery.result()
 
 
@@ -41,6 +46,7 @@ _native.register(
     make_error=_errors.make_error,
     make_receipt=Receipt,
     await_delivery=lambda delivery: _wait(delivery).__await__(),
+    reopened=lambda client: client._start(),
     convert=_values.convert,
     number_type=_values.Number,
 )
@@ -65,15 +71,19 @@ class _Base(_native.ClientBase):
         client._open(options, from_env=True)
         return client
 
-    def _open(self, options: Options, *, from_env: bool, loop: _callbacks.LoopHolder | None = None) -> None:
+    def _open(self, options: Options, *, from_env: bool) -> None:
         given: dict[str, Any] = dict(options)
         default = given.pop("default", None)
         for name, value in given.items():
             if isinstance(value, datetime.timedelta):
                 given[name] = value.total_seconds()
         _native.open(self, given, default, from_env)
-        self._thread = _callbacks.start(_native.callback_queue(self), loop)
+        self._start()
+
+    def _start(self, loop: _callbacks.LoopHolder | None = None) -> None:
+        """Follows every opening; in a forked child, the client's own that takes the place of its parent's, too."""
         _lifecycle.opened(self)
+        self._thread = _callbacks.start(_native.callback_queue(self), loop)
 
     def stats(self) -> Stats:
         """The client's counters, taken at one moment. Cheap."""
@@ -171,10 +181,10 @@ class AsyncClient(_Base):
     (`on_delivery`) run in the event loop in which the client was made, or entered with `async with`.
     """
 
-    def _open(self, options: Options, *, from_env: bool, loop: _callbacks.LoopHolder | None = None) -> None:
-        self._loop = _callbacks.LoopHolder()
+    def _start(self, loop: _callbacks.LoopHolder | None = None) -> None:
+        self._loop = loop or _callbacks.LoopHolder()
         self._find_loop()
-        super()._open(options, from_env=from_env, loop=self._loop)
+        super()._start(self._loop)
 
     def _find_loop(self) -> None:
         with contextlib.suppress(RuntimeError):  # made outside of a loop
@@ -185,11 +195,21 @@ class AsyncClient(_Base):
 
     async def flush(self, timeout: float | None = None) -> Flush:
         """As `Client.flush`."""
+        if _native.is_idle(self):
+            return Flush(0, 0, 0)
         return Flush(*await self._aside(partial(_native.flush, self, timeout)))
 
     async def close(self, timeout: float | None = None) -> Flush:
         """As `Client.close`."""
-        return await self._aside(partial(self._finish, timeout))
+        if self._loop.loop is None or not _native.is_idle(self):  # a callback that runs outside of a loop may take long
+            return await self._aside(partial(self._finish, timeout))
+        flush = self._finish(timeout)
+        await asyncio.sleep(0)  # for the last callbacks
+        return flush
+
+    async def drained(self) -> None:
+        """Waits until no event is without a fate: between events it keeps a producer at the pace of the account."""
+        await _woken(partial(_native.when_idle, self))
 
     async def verify(self, messages: _Ids, user_id: str | None = None, timeout: float | None = 30) -> Verification:
         """As `Client.verify`."""

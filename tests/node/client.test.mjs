@@ -327,6 +327,6 @@ test('the types have every option', async () => {
   const typed = [...options.matchAll(/^ {2}(\w+)\?:/gm)].map((match) => match[1])
   assert.deepEqual(
     typed,
-    optionList().map((option) => option.name),
+    [...optionList().map((option) => option.name), 'waitUntil'],
   )
 })
