@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import _native
@@ -48,8 +49,13 @@ def _prepare_hard_exit() -> None:
     # The children of multiprocessing, and of billiard, which is Celery's, run their finalizers before.
     for package in ("multiprocessing", "billiard"):
         process, util = sys.modules.get(f"{package}.process"), sys.modules.get(f"{package}.util")
-        if process is not None and util is not None and process.current_process()._parent_pid is not None:
-            util.Finalize(None, _close_all, exitpriority=-100)  # after the program's own
+        if process is None or util is None:
+            continue
+        finalize = partial(util.Finalize, None, _close_all, exitpriority=-100)  # after the program's own
+        if process.current_process()._parent_pid is not None:
+            finalize()
+        else:  # a child that begins, and has yet to import its main module, forgets its finalizers, and then runs this
+            util.register_after_fork(_close_all, lambda _, finalize=finalize: finalize())
     # The workers of Celery's pool do not even that.
     if (signals := sys.modules.get("celery.signals")) is not None:
         signals.worker_process_shutdown.connect(_close_all, weak=False)

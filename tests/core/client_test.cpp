@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <ctime>
+#include <filesystem>
 #include <future>
 #include <map>
 #include <mutex>
@@ -84,6 +86,35 @@ TEST_F(ClientTest, ManyThreadsShareAClient) {
   EXPECT_EQ(client.close(30s).remaining, 0u);
   EXPECT_EQ(sandbox.event_count(), 2'000u);
 }
+
+#if defined(__linux__)
+/// This process's threads and open files.
+std::pair<std::ptrdiff_t, std::ptrdiff_t> held() {
+  const auto count = [](const char* folder) {
+    return std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator());
+  };
+  return {count("/proc/self/task"), count("/proc/self/fd")};
+}
+
+TEST_F(ClientTest, AHundredClientsComeAndGoWithoutATrace) {
+  const auto settle = [](auto wanted) {  // the sandbox's threads, which are here too, end a moment after their clients
+    for (int i = 0; i < 2'000 && held() != wanted; ++i) std::this_thread::sleep_for(5ms);
+    return held();
+  };
+  Client(options()).track("first", "E").wait(10s);
+  std::this_thread::sleep_for(50ms);
+  const auto before = settle(held());
+  std::vector<Client> clients;
+  for (int i = 0; i < 100; ++i) clients.emplace_back(options());
+  const std::clock_t used = std::clock();
+  std::this_thread::sleep_for(300ms);
+  EXPECT_LT(std::clock() - used, CLOCKS_PER_SEC / 20) << "idle clients used CPU";
+  for (std::size_t i = 0; i < clients.size(); ++i) clients[i].track("user-" + std::to_string(i), "E");
+  for (Client& client : clients) EXPECT_EQ(client.close(30s).remaining, 0u);
+  EXPECT_EQ(settle(before), before) << "closed, and not destroyed";
+  EXPECT_EQ(sandbox.event_count(), 101u);
+}
+#endif
 
 TEST_F(ClientTest, TheDestructorSendsWhatIsQueued) {
   {

@@ -10,7 +10,30 @@ from typing import Any
 
 from intilery.testing import Sandbox
 
-PROLOGUE = "import os, sys, time, gc\nfrom intilery import *\n"
+FORK = """
+def fork(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except Exception:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+        sys.exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, status
+"""
+
+PROLOGUE = (
+    """
+import atexit, gc, os, sys, time
+at_last = []  # called after the clients are closed
+atexit.register(lambda: [call() for call in at_last])
+from intilery import *
+"""
+    + FORK
+)
 
 
 def environment(sandbox: Sandbox, **more: str) -> dict[str, str]:
