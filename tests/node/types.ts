@@ -10,6 +10,7 @@ export async function right(token: string): Promise<number> {
   })
   client.startJourney({ userId: 'u', journeyId: 'j', stepId: '2', data: { plan: 'gold' } })
   client.on('failure', ({ error, event }) => console.log(error.code, event.messageId))
+  new Client({ waitUntil: (promise: Promise<unknown>) => void promise })
   const receipt: Receipt = await client.track({ userId: 'u', event: 'E', properties: { x: 1 }, timestamp: new Date() })
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
@@ -27,6 +28,8 @@ export function wrong(client: Client): void {
   client.page({ properties: {} })
   // @ts-expect-error misspelt
   new Client({ delivry: 'batch' })
+  // @ts-expect-error not a function
+  new Client({ waitUntil: true })
   // @ts-expect-error no such choice
   new Client({ delivery: 'fast' })
 }

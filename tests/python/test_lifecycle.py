@@ -246,7 +246,7 @@ def test_a_hundred_clients_come_and_go_without_a_trace(sandbox: Sandbox) -> None
             assert client.close() is not None
         while held()[0] > before[0]:
             time.sleep(0.01)  # the system takes a thread away a moment after it was joined
-        assert held() == before, (held(), before)
+        assert held()[1] <= before[1], (held(), before)
         """,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
