@@ -79,11 +79,11 @@ bool is_idle(const py::object& self) {
 /// Has `function(None)` called on the callback thread once no event is without a fate; at once if none is now.
 void when_idle(const py::object& self, const py::object& function) {
   const OpenClient* client = find(self.ptr());
-  const bool waits = client != nullptr && client->core->when_idle([observer = client->observer,
-                                                                   callback = std::make_shared<Callback>(
-                                                                       function.ptr(), Py_None)] {
-    observer->call(callback);
-  });
+  const bool waits =
+      client != nullptr && client->core->when_idle([observer = client->observer,
+                                                    callback = std::make_shared<Callback>(function.ptr(), Py_None)] {
+        observer->call(callback);
+      });
   if (!waits) function(py::none());
 }
 
@@ -210,12 +210,11 @@ PYBIND11_MODULE(_native, module) {
   module.def("close", &close);
   module.def("stats", &stats);
   module.def("verify", &verify);
-  module.def("set_auth_token",
-             [](const py::object& self, const std::string& token) {
-               OpenClient& client = opened(self.ptr());
-               client.core->set_auth_token(token);
-               client.options.auth_token = token;
-             });
+  module.def("set_auth_token", [](const py::object& self, const std::string& token) {
+    OpenClient& client = opened(self.ptr());
+    client.core->set_auth_token(token);
+    client.options.auth_token = token;
+  });
   module.def("option_list", &options_table);
 }
 

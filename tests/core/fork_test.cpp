@@ -56,12 +56,13 @@ TEST_F(ForkTest, AChildLeavesItsParentsClientAloneAndMakesItsOwn) {
   std::vector<Delivery> deliveries;
   for (int i = 0; i < 50; ++i) deliveries.push_back(client->track("parent", "E"));
   EXPECT_TRUE(in_child([&] {
-    const bool refused = throws_closed([&] { client->track("child", "E"); }) &&
-                         throws_closed([&] { client->track("child", "E", {}, {.on_delivery = [](const Receipt&) {}}); }) &&
-                         throws_closed([&] { deliveries.back().wait(); }) &&
-                         throws_closed([&] { deliveries.back().on_done([](const Receipt&) {}); });
-    const bool empty = client->flush().remaining == 0 && client->close().remaining == 0 &&
-                       client->stats().state == State::closed;
+    const bool refused =
+        throws_closed([&] { client->track("child", "E"); }) &&
+        throws_closed([&] { client->track("child", "E", {}, {.on_delivery = [](const Receipt&) {}}); }) &&
+        throws_closed([&] { deliveries.back().wait(); }) &&
+        throws_closed([&] { deliveries.back().on_done([](const Receipt&) {}); });
+    const bool empty =
+        client->flush().remaining == 0 && client->close().remaining == 0 && client->stats().state == State::closed;
     Client other(std::move(*client));
     client.reset();
     Client own(options());

@@ -325,8 +325,5 @@ test('the types have every option', async () => {
   const types = readFileSync(new URL('../../node/index.d.ts', import.meta.url), 'utf8')
   const options = types.slice(types.indexOf('export interface Options'), types.indexOf('export type Properties'))
   const typed = [...options.matchAll(/^ {2}(\w+)\?:/gm)].map((match) => match[1])
-  assert.deepEqual(
-    typed,
-    [...optionList().map((option) => option.name), 'waitUntil'],
-  )
+  assert.deepEqual(typed, [...optionList().map((option) => option.name), 'waitUntil'])
 })

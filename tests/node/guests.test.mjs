@@ -119,7 +119,10 @@ test('a waitUntil that throws, or calls the client, does no harm', async () => {
        const receipt = await client.track({ userId: 'u', event: 'E' })
        console.log(receipt.status)`,
     )
-    assert.deepEqual([ended.code, ended.out, ended.err], [0, '200\n', 'intilery: waitUntil threw: outside of a request\n'])
+    assert.deepEqual(
+      [ended.code, ended.out, ended.err],
+      [0, '200\n', 'intilery: waitUntil threw: outside of a request\n'],
+    )
     assert.deepEqual(users(sandbox), { nested: 1, u: 1 })
     assert.throws(
       () => sandbox.client({ waitUntil: 5 }),

@@ -79,7 +79,8 @@ from intilery import Client
 folder = os.environ["TEST_FOLDER"]
 app = Celery("tasks", broker="filesystem://")
 app.conf.broker_transport_options = {
-    "data_folder_in": f"{folder}/queue", "data_folder_out": f"{folder}/queue", "control_folder": f"{folder}/control"}
+    "data_folder_in": f"{folder}/queue", "data_folder_out": f"{folder}/queue", "control_folder": f"{folder}/control",
+    "polling_interval": 0.05}
 client = Client.from_env()
 client.track("master", "Started")
 
@@ -104,7 +105,7 @@ def test_celerys_prefork_pool_loses_nothing(sandbox: Sandbox, tmp_path: Path) ->
     sandbox.clear()  # the producer had a client, too
     command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--pool", "prefork", "--concurrency", "4"]
     with subprocess.Popen(
-        [*command, "--max-tasks-per-child", "10", "--loglevel", "WARNING"],
+        [*command, "--max-tasks-per-child", "10", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"],
         cwd=tmp_path,
         env=env,
         stdout=subprocess.PIPE,

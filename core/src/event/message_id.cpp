@@ -10,7 +10,7 @@ namespace intilery::event {
 namespace {
 
 struct Generator {
-  unsigned generation = 0;  ///< A forked child must not go on with its parent's random numbers.
+  unsigned generation = 0;      ///< A forked child must not go on with its parent's random numbers.
   std::uint64_t state[4] = {};  // xoshiro256**
   std::int64_t last_ms = 0;
   std::uint32_t counter = 0;  // 12 bits, in rand_a
