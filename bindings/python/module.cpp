@@ -79,11 +79,10 @@ bool is_idle(const py::object& self) {
 /// Has `function(None)` called on the callback thread once no event is without a fate; at once if none is now.
 void when_idle(const py::object& self, const py::object& function) {
   const OpenClient* client = find(self.ptr());
-  const bool waits =
-      client != nullptr && client->core->when_idle([observer = client->observer,
-                                                    callback = std::make_shared<Callback>(function.ptr(), Py_None)] {
-        observer->call(callback);
-      });
+  auto callback = std::make_shared<Callback>(function.ptr(), Py_None);
+  const bool waits = client != nullptr && client->core->when_idle([observer = client->observer, callback]() mutable {
+    observer->call(std::move(callback));  // the last to hold it must not be the I/O thread, which has no GIL
+  });
   if (!waits) function(py::none());
 }
 

@@ -55,7 +55,7 @@ _native.register(
 class _Base(_native.ClientBase):
     """What the clients have in common."""
 
-    _thread: threading.Thread | None = None
+    _thread: threading.Thread | _callbacks.SystemThread | None = None
 
     def __init__(self, **options: Unpack[Options]) -> None:
         self._open(options, from_env=False)
@@ -80,10 +80,11 @@ class _Base(_native.ClientBase):
         _native.open(self, given, default, from_env)
         self._start()
 
-    def _start(self, loop: _callbacks.LoopHolder | None = None) -> None:
-        """Follows every opening; in a forked child, the client's own that takes the place of its parent's, too."""
+    def _start(self) -> None:
+        """Follows every opening; in a forked child, the one of its own client in the place of its parent's, too."""
         _lifecycle.opened(self)
-        self._thread = _callbacks.start(_native.callback_queue(self), loop)
+        self._loop = _callbacks.LoopHolder()
+        self._thread = _callbacks.start(_native.callback_queue(self), self._loop)
 
     def stats(self) -> Stats:
         """The client's counters, taken at one moment. Cheap."""
@@ -181,10 +182,9 @@ class AsyncClient(_Base):
     (`on_delivery`) run in the event loop in which the client was made, or entered with `async with`.
     """
 
-    def _start(self, loop: _callbacks.LoopHolder | None = None) -> None:
-        self._loop = loop or _callbacks.LoopHolder()
+    def _start(self) -> None:
+        super()._start()
         self._find_loop()
-        super()._start(self._loop)
 
     def _find_loop(self) -> None:
         with contextlib.suppress(RuntimeError):  # made outside of a loop

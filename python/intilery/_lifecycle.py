@@ -52,9 +52,9 @@ def _prepare_hard_exit() -> None:
         if process is None or util is None:
             continue
         finalize = partial(util.Finalize, None, _close_all, exitpriority=-100)  # after the program's own
-        if process.current_process()._parent_pid is not None:
+        if getattr(process.current_process(), "_parent_pid", None) is not None:
             finalize()
-        else:  # a child that begins, and has yet to import its main module, forgets its finalizers, and then runs this
+        else:  # perhaps a child that is only about to begin: then it forgets its finalizers, and runs this
             util.register_after_fork(_close_all, lambda _, finalize=finalize: finalize())
     # The workers of Celery's pool do not even that.
     if (signals := sys.modules.get("celery.signals")) is not None:

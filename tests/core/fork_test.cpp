@@ -21,6 +21,12 @@ using namespace std::chrono_literals;
 
 class ForkTest : public SandboxTest {
  protected:
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "ThreadSanitizer allows no threads after a fork";
+#endif
+  }
+
   /// Runs `work` in a forked child. \returns whether it ended by itself, with true.
   template <class Work>
   static bool in_child(Work work) {

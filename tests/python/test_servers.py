@@ -36,7 +36,7 @@ def app(environ, start_response):
 """
 
 
-@pytest.mark.parametrize("worker", ["sync", "gthread"])
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
 def test_gunicorn_with_preload_loses_nothing(sandbox: Sandbox, tmp_path: Path, worker: str) -> None:
     (tmp_path / "app.py").write_text(APP)
     command = [sys.executable, "-m", "gunicorn", "--preload", "-w", "4", "-k", worker, "-b", "127.0.0.1:0", "app:app"]
