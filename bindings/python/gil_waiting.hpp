@@ -8,6 +8,7 @@
 #include <optional>
 #include <thread>
 
+#include "intilery/errors.hpp"
 #include "waiting.hpp"
 
 namespace intilery::python {
@@ -15,6 +16,9 @@ namespace intilery::python {
 /// Waits without the GIL; Ctrl-C ends a wait within a slice.
 class GilWaiting : public Waiting {
  public:
+  /// \param given_up a function that says whether nobody waits any more; or None. Outlives this.
+  explicit GilWaiting(pybind11::handle given_up = {}) : given_up_(given_up) {}
+
   void release() override { state_ = PyEval_SaveThread(); }
   void reacquire() override {
     try {
@@ -27,9 +31,13 @@ class GilWaiting : public Waiting {
   }
   void check() override {
     if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+    if (given_up_ && !given_up_.is_none() && pybind11::cast<bool>(given_up_())) {
+      throw_error({.kind = ErrorKind::timeout, .code = "timeout", .message = "nobody waits any more"});
+    }
   }
 
  private:
+  pybind11::handle given_up_;
   PyThreadState* state_ = nullptr;
 };
 

@@ -53,19 +53,19 @@ void open(const py::object& self, const py::dict& given, const py::object& defau
 
 py::tuple flush_tuple(const Flush& flush) { return py::make_tuple(flush.delivered, flush.failed, flush.remaining); }
 
-py::tuple flush(const py::object& self, const py::object& timeout) {
+py::tuple flush(const py::object& self, const py::object& timeout, const py::object& given_up) {
   OpenClient* client = find(self.ptr());
   if (client == nullptr) opened(self.ptr());  // throws
-  GilWaiting waiting;
+  GilWaiting waiting(given_up);
   return flush_tuple(client->core->flush(timeout_of(timeout), waiting));
 }
 
-py::tuple close(const py::object& self, const py::object& timeout) {
+py::tuple close(const py::object& self, const py::object& timeout, const py::object& given_up) {
   OpenClient* client = find(self.ptr());
   if (client == nullptr) return flush_tuple({});
   client->closed = true;
   if (client->core->is_foreign()) return flush_tuple({});
-  GilWaiting waiting;
+  GilWaiting waiting(given_up);
   const Flush flushed = client->core->close(timeout_of(timeout), waiting);
   client->observer->stop();
   return flush_tuple(flushed);
@@ -105,8 +105,8 @@ py::dict stats(const py::object& self) {
 }
 
 py::tuple verify(const py::object& self, const std::vector<std::string>& message_ids, const std::string& user_id,
-                 const py::object& timeout) {
-  GilWaiting waiting;
+                 const py::object& timeout, const py::object& given_up) {
+  GilWaiting waiting(given_up);
   const Verification found =
       opened(self.ptr())
           .core->verify(message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting);

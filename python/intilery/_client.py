@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from . import _callbacks, _errors, _lifecycle, _native, _values
 from ._results import Flush, Receipt, Stats, Verification
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._options import Options
 
 _T = TypeVar("_T")
+_GivenUp = Optional[Callable[[], bool]]
 _Ids = Iterable[Union[str, _native.Delivery]]
 
 
@@ -98,18 +99,25 @@ class _Base(_native.ClientBase):
         """
         _native.set_auth_token(self, token)
 
-    def _finish(self, timeout: float | None) -> Flush:
-        _lifecycle.closed(self)
-        flush = Flush(*_native.close(self, timeout))
+    def _finish(self, timeout: float | None, given_up: _GivenUp = None) -> Flush:
+        flush = Flush(*_native.close(self, timeout, given_up))
+        _lifecycle.closed(self)  # not before: the program's end closes what Ctrl-C kept from closing
         thread = self._thread
         # A callback may close its own client, and an event loop that waits here could not run the last callbacks.
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)
         return flush
 
-    def _verify(self, messages: _Ids, user_id: str | None, timeout: float | None) -> Verification:
+    def _patience(self, kind: type[BaseException] | None) -> float | None:
+        """How long leaving a `with` block waits. Whoever pressed Ctrl-C does not want to wait for the queue."""
+        hurried = kind is not None and issubclass(kind, (KeyboardInterrupt, asyncio.CancelledError))
+        return _native.exit_timeout(self) if hurried else None
+
+    def _verify(
+        self, messages: _Ids, user_id: str | None, timeout: float | None, given_up: _GivenUp = None
+    ) -> Verification:
         ids = [message if isinstance(message, str) else message.message_id for message in messages]
-        return Verification(*_native.verify(self, ids, user_id or "", timeout))
+        return Verification(*_native.verify(self, ids, user_id or "", timeout, given_up))
 
     def __del__(self) -> None:
         if self in _lifecycle._open:
@@ -137,7 +145,7 @@ class Client(_Base):
 
         The GIL is free meanwhile, and Ctrl-C ends the wait.
         """
-        return Flush(*_native.flush(self, timeout))
+        return Flush(*_native.flush(self, timeout, None))
 
     def close(self, timeout: float | None = None) -> Flush:
         """Accepts no more events, flushes, and stops. May be called more than once.
@@ -171,8 +179,7 @@ class Client(_Base):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Whoever pressed Ctrl-C does not want to wait for the queue.
-        self.close(_native.exit_timeout(self) if kind is not None and issubclass(kind, KeyboardInterrupt) else None)
+        self.close(self._patience(kind))
 
 
 class AsyncClient(_Base):
@@ -190,8 +197,13 @@ class AsyncClient(_Base):
         with contextlib.suppress(RuntimeError):  # made outside of a loop
             self._loop.loop = asyncio.get_running_loop()
 
-    async def _aside(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(None, work)
+    async def _aside(self, work: Callable[[_GivenUp], _T]) -> _T:
+        """Runs what blocks on another thread; a cancelled wait ends there, too, or the loop's end would wait for it."""
+        given_up = threading.Event()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, work, given_up.is_set)
+        finally:
+            given_up.set()
 
     async def flush(self, timeout: float | None = None) -> Flush:
         """As `Client.flush`."""
@@ -222,4 +234,4 @@ class AsyncClient(_Base):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        await self.close(self._patience(kind))

@@ -77,6 +77,7 @@ def test_ctrl_c_ends_a_wait_at_once(sandbox: Sandbox, wait: str) -> None:
     _, err = process.communicate(timeout=15)
     assert time.monotonic() - started < 5
     assert "KeyboardInterrupt" in err
+    assert "not delivered when the client was closed" in err  # the end of the program says what is left
     assert process.returncode == -signal.SIGINT
     sandbox.set_faults()
 
@@ -96,6 +97,34 @@ def test_ctrl_c_in_a_with_block_still_sends_what_is_queued(sandbox: Sandbox) -> 
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=15)
     assert sandbox.event_count() == 1
+
+
+@pytest.mark.parametrize("wait", ["client.flush()", "client.close()", "client.track('u', 'E')", "client.drained()"])
+@pytest.mark.parametrize("block", ["async with client:", "if True:"])
+def test_ctrl_c_ends_an_asyncio_program_at_once(sandbox: Sandbox, wait: str, block: str) -> None:
+    sandbox.set_faults({"delay_ms": 20_000})
+    process = start(
+        sandbox,
+        f"""
+        import asyncio
+        async def main():
+            client = AsyncClient.from_env(exit_timeout=0.1)
+            {block}
+                client.track("u", "E")
+                asyncio.get_running_loop().call_later(0.05, lambda: print("waiting", flush=True))
+                await {wait}
+        asyncio.run(main())
+        """,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert time.monotonic() - started < 5
+    assert "KeyboardInterrupt" in err
+    assert "not delivered when the client was closed" in err  # the end of the program says what is left
+    sandbox.set_faults()
 
 
 def test_a_server_that_makes_sigterm_an_exit_loses_nothing(sandbox: Sandbox) -> None:
