@@ -36,12 +36,11 @@ void dealloc(PyObject* self) {
 
 }  // namespace
 
-OpenClient::OpenClient(Options given, py::object function)
-    : options(std::move(given)),
-      observer(std::make_shared<PyObserver>()),
-      core(std::make_unique<ClientCore>(options, Library{.name = "intilery-python", .version = INTILERY_VERSION},
-                                        observer)),
-      default_function(std::move(function)) {}
+void OpenClient::start() {
+  observer = std::make_shared<PyObserver>();  // the parent's is held by its core, which is never freed here
+  core =
+      std::make_unique<ClientCore>(options, Library{.name = "intilery-python", .version = INTILERY_VERSION}, observer);
+}
 
 PyObject* make_client_type() {
   static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
@@ -61,7 +60,7 @@ bool is_foreign(PyObject* self) {
 }
 
 OpenClient& opened(PyObject* self) {
-  OpenClient*& client = object_of(self)->client;
+  OpenClient* client = find(self);
   if (client == nullptr) {
     throw_error({.kind = ErrorKind::closed,
                  .code = "closed",
@@ -71,8 +70,7 @@ OpenClient& opened(PyObject* self) {
     if (client->closed) {
       throw_error({.kind = ErrorKind::closed, .code = "closed", .message = "the client is closed; make a new one"});
     }
-    // Holding the GIL, so that no other thread does the same. The parent's is left as it is, for good.
-    client = std::make_unique<OpenClient>(client->options, client->default_function).release();
+    client->start();  // with the GIL, so that no other thread does the same
     py::handle(registry().reopened)(py::handle(self));
   }
   return *client;

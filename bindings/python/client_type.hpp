@@ -19,9 +19,10 @@ class PyObserver : public StateObserver {
 
 /// An open client. The observer outlives the core, since the callback thread reads what is left in it.
 struct OpenClient {
-  OpenClient(Options given, pybind11::object default_function);
+  /// Makes observer and core with the options; in a forked child, its own in the place of its parent's.
+  void start();
 
-  Options options;  ///< With the newest token: a forked child opens its own client with them.
+  Options options;  ///< With the newest token.
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;
   pybind11::object default_function;  ///< Converts what has no JSON form, or null.
@@ -31,8 +32,8 @@ struct OpenClient {
 /// Makes the type. \returns a new reference.
 PyObject* make_client_type();
 
-/// The client behind a Python object. In a forked child that finds its parent's there, a new one with the same options:
-/// it has nothing of the parent's, which goes on with its own.
+/// The client behind a Python object. A forked child that finds its parent's there starts it anew: it has nothing of
+/// the parent's, which goes on with its own.
 /// \throws ClosedError if it was never opened, or closed before it came to this process. SpoolError.
 OpenClient& opened(PyObject* self);
 /// The same as it stands: the parent's, too. Null: never opened.

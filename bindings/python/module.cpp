@@ -35,20 +35,20 @@ nlohmann::json option_value(const std::string& name, const py::handle value, PyO
 }
 
 void open(const py::object& self, const py::dict& given, const py::object& default_function, bool from_env) {
-  py::object function;
+  auto client = std::make_unique<OpenClient>();
   if (!default_function.is_none()) {
     if (PyCallable_Check(default_function.ptr()) == 0) {
       throw ConfigurationError("default", "wrong_type", "default must be callable");
     }
-    function = default_function;
+    client->default_function = default_function;
   }
-  Options options;
-  if (from_env) options = Options::from_env();
+  if (from_env) client->options = Options::from_env();
   for (const auto& [key, value] : given) {
     const std::string name = py::str(key);
-    set_option(options, name, option_value(name, value, function.ptr()));
+    set_option(client->options, name, option_value(name, value, client->default_function.ptr()));
   }
-  put(self.ptr(), std::make_unique<OpenClient>(std::move(options), std::move(function)));
+  client->start();
+  put(self.ptr(), std::move(client));
 }
 
 py::tuple flush_tuple(const Flush& flush) { return py::make_tuple(flush.delivered, flush.failed, flush.remaining); }

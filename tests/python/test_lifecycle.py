@@ -167,7 +167,7 @@ def test_daemon_threads_that_still_track_at_the_end_neither_crash_nor_lose_what_
             quick,
             """
             import threading
-            client = Client.from_env(rate_limit=1e6, burst=1e6)
+            client = Client.from_env(rate_limit=1e6, burst=1e6, exit_timeout=60)
             counts = [0] * 4
 
             def work(index):
@@ -175,6 +175,7 @@ def test_daemon_threads_that_still_track_at_the_end_neither_crash_nor_lose_what_
                     while True:
                         client.track("u", "E")
                         counts[index] += 1
+                        time.sleep(0.0001)  # leaves the processor to the sandbox
                 except ClosedError:
                     pass
 
