@@ -91,6 +91,21 @@ function dispatcher(client, log) {
   }
 }
 
+/** Options of this language alone, which are no text. */
+const ownOptions = new Set(['beforeSend', 'logger', 'waitUntil'])
+
+function functionOption(options, name) {
+  const given = options[name] ?? undefined
+  if (given !== undefined && typeof given !== 'function') {
+    throw new ConfigurationError({
+      code: 'wrong_type',
+      path: name,
+      message: `${name} must be a function, not ${kindOf(given)}`,
+    })
+  }
+  return given
+}
+
 /** @returns {[names: string[], texts: string[]]} */
 function optionTexts(options) {
   if (options === null || typeof options !== 'object') {
@@ -103,7 +118,7 @@ function optionTexts(options) {
   const names = []
   const texts = []
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || name === 'beforeSend' || name === 'logger') continue
+    if (value === undefined || ownOptions.has(name)) continue
     const text = serialise(value)
     if (typeof text !== 'string') {
       throw new ConfigurationError({ code: 'wrong_type', path: name, message: `${name} cannot be ${describe(value)}` })
@@ -185,18 +200,14 @@ class Client extends EventEmitter {
   #failures
   #beforeSend
   #exiting = false
+  /** The platform's function that keeps a short-lived process until a promise is settled. */
+  #waitUntil
 
   constructor(options = {}, source = undefined) {
     super()
     const [names, texts] = optionTexts(options)
-    this.#beforeSend = options.beforeSend ?? undefined
-    if (this.#beforeSend !== undefined && typeof this.#beforeSend !== 'function') {
-      throw new ConfigurationError({
-        code: 'wrong_type',
-        path: 'beforeSend',
-        message: `beforeSend must be a function, not ${kindOf(this.#beforeSend)}`,
-      })
-    }
+    this.#beforeSend = functionOption(options, 'beforeSend')
+    this.#waitUntil = functionOption(options, 'waitUntil')
     const log = new Log(options.logger)
     const wires = native.createClient(names, texts, source === fromEnvironment, dispatcher(this, log))
     if (wires.kind !== undefined) throw makeError(wires)
@@ -503,8 +514,21 @@ class Client extends EventEmitter {
 
   /** Remembers an event that the native side has taken under the next sequence number. */
   #accept(customId, callback) {
-    if (this.#pending++ === 0) busy.add(this)
-    return new Delivery(this.#chunk, this.#place++, customId, callback)
+    const delivery = new Delivery(this.#chunk, this.#place++, customId, callback)
+    if (this.#pending++ === 0) {
+      busy.add(this)
+      if (this.#waitUntil !== undefined) this.#askPlatformToWait()
+    }
+    return delivery
+  }
+
+  /** One promise for all that is pending from now until nothing is. */
+  #askPlatformToWait() {
+    try {
+      this.#waitUntil(this.drained())
+    } catch (error) {
+      log(logLevels.warning, `waitUntil threw: ${error instanceof Error ? error.message : String(error)}`)
+    }
   }
 
   #receiveFates(fates) {

@@ -29,6 +29,8 @@ export interface Options {
   rateLimit?: number
   /** The account's burst of requests. Default: 500. */
   burst?: number
+  /** A Redis URL: all clients of the account that have it share one exact bucket. Shown nowhere. Default: none. */
+  rateLimitStore?: string
   /** Largest request; 1000000 for accounts with the later limit. Default: 6000000. */
   maxRequestBytes?: number
   /** Largest event. Default: maxRequestBytes. */
@@ -93,6 +95,11 @@ export interface Options {
   beforeSend?: ((message: Message) => object | null | undefined) | null
   /** Node only: where log lines go. Default: the console, from `warn` up, or with `debug` everything. */
   logger?: Logger | null
+  /**
+   * Node only: the platform's function that keeps a short-lived process alive. It is handed one promise whenever events
+   * become pending, which resolves when all have their fates and never rejects.
+   */
+  waitUntil?: ((promise: Promise<void>) => void) | null
 }
 
 /** As console and pino have it. */

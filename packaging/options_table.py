@@ -28,6 +28,7 @@ What no text can hold is not in the list, and is each language's own:
 | Python | `on_error` | a function that gets the failures which nobody observes: [logging](logging.md) |
 | Python | `default` | a function that converts what has no JSON form, as in `json.dumps` |
 | Node | `logger` | where log lines go: [logging](logging.md) |
+| Node | `waitUntil` | the platform's function that keeps a short-lived process alive: [guests](guests.md) |
 | C++ | `Hooks::on_failure`, `Hooks::on_log` | the same for C++; the client's second argument |
 
 A wrong option is a ConfigurationError that names it. An option that this version does not have is refused, never

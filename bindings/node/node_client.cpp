@@ -105,6 +105,11 @@ Napi::Object NodeClient::wires(Napi::Env env) {
   add("setIds", [](NodeClient& client, const Napi::CallbackInfo& info) { return client.set_ids(info); });
   add("closeNow", [](NodeClient& client, const Napi::CallbackInfo& info) { return client.close_now(info); });
   add("flush", [](NodeClient& client, const Napi::CallbackInfo& info) {
+    if (client.core_->is_idle()) {
+      client.mailbox_->answer({info[0].As<Napi::Number>(), Flush{}});  // after the fates that are in there
+      client.hold();
+      return info.Env().Undefined();
+    }
     client.run(info[0].As<Napi::Number>(), [&client, timeout = timeout_of(info[1])](Waiting& waiting) {
       return Result(client.core_->flush(timeout, waiting));
     });
@@ -326,8 +331,8 @@ void NodeClient::deliver_rest(napi_env env, napi_value dispatch) {
     if (const auto thread = calls_.find(answer.call); thread != calls_.end()) {
       thread->second.join();  // it has posted its answer: it is ending
       calls_.erase(thread);
-      let_go(1);
     }
+    let_go(1);
     const Napi::Value nothing = Napi::Env(env).Undefined();
     const auto* const error = std::get_if<ErrorInfo>(&answer.result);
     Napi::Value result = nothing;

@@ -1,13 +1,12 @@
 #include "client_type.hpp"
 
-#include <pthread.h>
-
 #include <array>
-#include <atomic>
 #include <utility>
 
 #include "calls.hpp"
 #include "intilery/errors.hpp"
+#include "intilery/version.hpp"
+#include "registry.hpp"
 
 namespace py = pybind11;
 
@@ -18,8 +17,6 @@ namespace {
 struct ClientObject {
   PyObject_HEAD OpenClient* client;
 };
-
-std::atomic<unsigned> generation{0};
 
 ClientObject* object_of(PyObject* self) { return reinterpret_cast<ClientObject*>(self); }
 
@@ -65,10 +62,14 @@ void dealloc(PyObject* self) {
 
 }  // namespace
 
-unsigned fork_generation() { return generation.load(std::memory_order_relaxed); }
+void OpenClient::start() {
+  observer = std::make_shared<PyObserver>();  // the parent's is held by its core, which is never freed here
+  observer->on_error = on_error.ptr();
+  core =
+      std::make_unique<ClientCore>(options, Library{.name = "intilery-python", .version = INTILERY_VERSION}, observer);
+}
 
 PyObject* make_client_type() {
-  pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1, std::memory_order_relaxed); });
   static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
                                 {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
                                 {Py_tp_clear, reinterpret_cast<void*>(clear)},
@@ -80,25 +81,32 @@ PyObject* make_client_type() {
   return PyType_FromSpec(&spec);
 }
 
+OpenClient* find(PyObject* self) { return object_of(self)->client; }
+
 bool is_foreign(PyObject* self) {
-  const OpenClient* client = object_of(self)->client;
-  return client == nullptr || client->generation != fork_generation();
+  const OpenClient* client = find(self);
+  return client == nullptr || client->core->is_foreign();
 }
 
 OpenClient& opened(PyObject* self) {
-  if (is_foreign(self)) {
+  OpenClient* client = find(self);
+  if (client == nullptr) {
     throw_error({.kind = ErrorKind::closed,
                  .code = "closed",
-                 .message = object_of(self)->client == nullptr
-                                ? "the client was never opened: Client.__init__ did not run"
-                                : "the client belongs to the process that forked this one; make a new one here"});
+                 .message = "the client was never opened: Client.__init__ did not run"});
   }
-  return *object_of(self)->client;
+  if (client->core->is_foreign()) {
+    if (client->closed) {
+      throw_error({.kind = ErrorKind::closed, .code = "closed", .message = "the client is closed; make a new one"});
+    }
+    client->start();  // with the GIL, so that no other thread does the same
+    py::handle(registry().reopened)(py::handle(self));
+  }
+  return *client;
 }
 
 void put(PyObject* self, std::unique_ptr<OpenClient> client) {
   if (object_of(self)->client != nullptr) throw std::logic_error("the client is open already");
-  client->generation = fork_generation();
   object_of(self)->client = client.release();
 }
 

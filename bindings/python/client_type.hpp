@@ -23,24 +23,27 @@ class PyObserver : public StateObserver {
 
 /// An open client. The observer outlives the core, since the callback thread reads what is left in it.
 struct OpenClient {
+  /// Makes observer and core with the options; in a forked child, its own in the place of its parent's.
+  void start();
+
+  Options options;  ///< With the newest token.
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;
   pybind11::object default_function;  ///< Converts what has no JSON form, or null.
   pybind11::object before_send;       ///< Sees every message, or null.
   pybind11::object on_error;          ///< The observer's, or null.
-  unsigned generation = 0;            ///< Of forks; see `fork_generation`.
+  bool closed = false;                ///< Somebody called `close`. Guarded by the GIL.
 };
-
-/// How many forks lie between this process and the one that loaded the module. A client of another generation is the
-/// parent's: its threads are not here, and its locks may be held for ever.
-unsigned fork_generation();
 
 /// Makes the type. \returns a new reference.
 PyObject* make_client_type();
 
-/// The client behind a Python object.
-/// \throws ClosedError if it was never opened, or belongs to the parent process.
+/// The client behind a Python object. A forked child that finds its parent's there starts it anew: it has nothing of
+/// the parent's, which goes on with its own.
+/// \throws ClosedError if it was never opened, or closed before it came to this process. SpoolError.
 OpenClient& opened(PyObject* self);
+/// The same as it stands: the parent's, too. Null: never opened.
+OpenClient* find(PyObject* self);
 /// Whether it belongs to the parent process (or was never opened).
 bool is_foreign(PyObject* self);
 

@@ -50,33 +50,48 @@ void open(const py::object& self, const py::dict& given, const py::dict& functio
   client->default_function = function_of(functions, "default");
   client->before_send = function_of(functions, "before_send");
   client->on_error = function_of(functions, "on_error");
-  Options options;
-  if (from_env) options = Options::from_env();
+  if (from_env) client->options = Options::from_env();
   for (const auto& [key, value] : given) {
     const std::string name = py::str(key);
-    set_option(options, name, option_value(name, value, client->default_function.ptr()));
+    set_option(client->options, name, option_value(name, value, client->default_function.ptr()));
   }
-  client->observer = std::make_shared<PyObserver>();
-  client->observer->on_error = client->on_error.ptr();
-  client->core = std::make_unique<ClientCore>(
-      std::move(options), Library{.name = "intilery-python", .version = INTILERY_VERSION}, client->observer);
+  client->start();
   put(self.ptr(), std::move(client));
 }
 
 py::tuple flush_tuple(const Flush& flush) { return py::make_tuple(flush.delivered, flush.failed, flush.remaining); }
 
-py::tuple flush(const py::object& self, const py::object& timeout) {
-  GilWaiting waiting;
-  return flush_tuple(opened(self.ptr()).core->flush(timeout_of(timeout), waiting));
+py::tuple flush(const py::object& self, const py::object& timeout, const py::object& given_up) {
+  OpenClient* client = find(self.ptr());
+  if (client == nullptr) opened(self.ptr());  // throws
+  GilWaiting waiting(given_up);
+  return flush_tuple(client->core->flush(timeout_of(timeout), waiting));
 }
 
-py::tuple close(const py::object& self, const py::object& timeout) {
-  if (is_foreign(self.ptr())) return flush_tuple({});
-  OpenClient& client = opened(self.ptr());
-  GilWaiting waiting;
-  const Flush flushed = client.core->close(timeout_of(timeout), waiting);
-  client.observer->stop();
+py::tuple close(const py::object& self, const py::object& timeout, const py::object& given_up) {
+  OpenClient* client = find(self.ptr());
+  if (client == nullptr) return flush_tuple({});
+  client->closed = true;
+  if (client->core->is_foreign()) return flush_tuple({});
+  GilWaiting waiting(given_up);
+  const Flush flushed = client->core->close(timeout_of(timeout), waiting);
+  client->observer->stop();
   return flush_tuple(flushed);
+}
+
+bool is_idle(const py::object& self) {
+  const OpenClient* client = find(self.ptr());
+  return client == nullptr || client->core->is_idle();
+}
+
+/// Has `function(None)` called on the callback thread once no event is without a fate; at once if none is now.
+void when_idle(const py::object& self, const py::object& function) {
+  const OpenClient* client = find(self.ptr());
+  auto callback = std::make_shared<Callback>(function.ptr(), Py_None);
+  const bool waits = client != nullptr && client->core->when_idle([observer = client->observer, callback]() mutable {
+    observer->call(std::move(callback));  // the last to hold it must not be the I/O thread, which has no GIL
+  });
+  if (!waits) function(py::none());
 }
 
 py::dict stats(const py::object& self) {
@@ -98,8 +113,8 @@ py::dict stats(const py::object& self) {
 }
 
 py::tuple verify(const py::object& self, const std::vector<std::string>& message_ids, const std::string& user_id,
-                 const py::object& timeout) {
-  GilWaiting waiting;
+                 const py::object& timeout, const py::object& given_up) {
+  GilWaiting waiting(given_up);
   const Verification found =
       opened(self.ptr())
           .core->verify(message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting);
@@ -116,7 +131,8 @@ struct CallbackQueue {
     std::vector<DueCallback> due;
     bool more = false;
     {
-      py::gil_scoped_release unlocked;
+      GilWaiting waiting;
+      const Released unlocked(waiting);
       more = observer->pop(due);
     }
     py::list list;
@@ -133,7 +149,7 @@ struct CallbackQueue {
     list.append(py::make_tuple(static_cast<int>(level), text(line)));
   }
   void add(py::list& list, const DueCallback& due) {
-    if (!due.state) return add_line(list, due.level, due.line);
+    if (!due.state && !due.observer) return add_line(list, due.level, due.line);
     if (!due.observer) {
       const Receipt receipt = due.state->receipt();
       if (observer->on_error != nullptr) {
@@ -172,6 +188,7 @@ void set_registry(const py::kwargs& functions) {
   registry() = {.make_error = take("make_error"),
                 .make_receipt = take("make_receipt"),
                 .await_delivery = take("await_delivery"),
+                .reopened = take("reopened"),
                 .convert = take("convert"),
                 .number_type = take("number_type")};
 }
@@ -195,14 +212,20 @@ PYBIND11_MODULE(_native, module) {
   module.def("callback_queue", [](const py::object& self) { return CallbackQueue{opened(self.ptr()).observer}; });
   module.def("is_foreign", [](const py::object& self) { return is_foreign(self.ptr()); });
   module.def("exit_timeout", [](const py::object& self) {
-    return std::chrono::duration<double>(opened(self.ptr()).core->options().exit_timeout).count();
+    const OpenClient* client = find(self.ptr());
+    return client == nullptr ? 0 : std::chrono::duration<double>(client->options.exit_timeout).count();
   });
+  module.def("is_idle", &is_idle);
+  module.def("when_idle", &when_idle);
   module.def("flush", &flush);
   module.def("close", &close);
   module.def("stats", &stats);
   module.def("verify", &verify);
-  module.def("set_auth_token",
-             [](const py::object& self, const std::string& token) { opened(self.ptr()).core->set_auth_token(token); });
+  module.def("set_auth_token", [](const py::object& self, const std::string& token) {
+    OpenClient& client = opened(self.ptr());
+    client.core->set_auth_token(token);
+    client.options.auth_token = token;
+  });
   module.def("option_list", &options_table);
 }
 

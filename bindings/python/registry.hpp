@@ -11,6 +11,7 @@ struct Registry {
   PyObject* make_error = nullptr;      ///< `(kind, code, message, path, arrived, status, body, attempts, message_id)`
   PyObject* make_receipt = nullptr;    ///< `(message_id, event_id, status, attempts, route, latency, error)`
   PyObject* await_delivery = nullptr;  ///< `(delivery)`: an iterator for `await`.
+  PyObject* reopened = nullptr;        ///< `(client)`: a forked child has just opened its own.
   PyObject* convert = nullptr;         ///< `_values.convert(object)`: a simpler object, or NotImplemented.
   PyObject* number_type = nullptr;     ///< `_values.Number`: text that is a JSON number already.
 };

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdio>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -228,19 +229,24 @@ struct Client::Impl {
       : before_send(std::move(options.before_send)),
         observer(std::make_shared<CppObserver>(std::move(hooks), options.debug)),
         core(std::move(options), {.name = "intilery-cpp", .version = INTILERY_VERSION}, observer),
-        callbacks([told = observer] { told->run(); }) {}
+        callbacks(std::make_unique<std::thread>([told = observer] { told->run(); })) {}
 
   ~Impl() {
+    if (core.is_foreign()) {
+      static_cast<void>(callbacks.release());  // the parent's: not here to be joined
+      return;
+    }
     close(core.options().exit_timeout);
-    if (callbacks.joinable()) callbacks.detach();  // destroyed by one of its own callbacks
+    if (callbacks->joinable()) callbacks->detach();  // destroyed by one of its own callbacks
   }
 
   Flush close(std::optional<std::chrono::milliseconds> timeout) {
+    if (core.is_foreign()) return {};
     const Flush flushed = core.close(timeout, waiting);
     observer->stop();
     const std::lock_guard lock(join_mutex);
     // A callback may close its own client: then the thread ends by itself, and the destructor joins it.
-    if (callbacks.joinable() && callbacks.get_id() != std::this_thread::get_id()) callbacks.join();
+    if (callbacks->joinable() && callbacks->get_id() != std::this_thread::get_id()) callbacks->join();
     return flushed;
   }
 
@@ -317,7 +323,7 @@ struct Client::Impl {
   std::shared_ptr<CppObserver> observer;
   ClientCore core;
   std::mutex join_mutex;
-  std::thread callbacks;
+  std::unique_ptr<std::thread> callbacks;
 };
 
 Client::Client(Options options, Hooks hooks) : impl_(std::make_unique<Impl>(std::move(options), std::move(hooks))) {}

@@ -15,6 +15,7 @@
 #include "delivery/shared_pace.hpp"
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
+#include "fork.hpp"
 #include "queue/bounded_queue.hpp"
 #include "queue/spool.hpp"
 #include "readback/verifier.hpp"
@@ -113,6 +114,11 @@ struct ClientCore::Impl {
     return std::make_unique<delivery::SharedPace>(
         std::move(store), std::move(own), options,
         [this](LogLevel level, const std::string& line) { observer->log(level, line); });
+  }
+
+  bool is_foreign() const { return generation != fork_generation(); }
+  void check_process() const {
+    if (is_foreign()) throw_foreign();
   }
 
   void stop() {
@@ -270,6 +276,7 @@ struct ClientCore::Impl {
     }
   }
 
+  const unsigned generation = fork_generation();
   const Options options;
   const std::shared_ptr<Observer> observer;
   const event::Encoder encoder;
@@ -289,11 +296,16 @@ struct ClientCore::Impl {
 ClientCore::ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style)
     : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer))) {}
 
-ClientCore::~ClientCore() = default;
+ClientCore::~ClientCore() {
+  if (impl_->is_foreign()) static_cast<void>(impl_.release());  // its thread is not here to be joined
+}
 
 const Options& ClientCore::options() const { return impl_->options; }
 
+bool ClientCore::is_foreign() const { return impl_->is_foreign(); }
+
 void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::MessageId* id, Waiting& waiting) {
+  impl_->check_process();
   event::MessageId made;
   event::MessageId& target = id != nullptr ? *id : made;
   queue::EventPtr event;
@@ -308,6 +320,7 @@ void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::Me
 
 void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t tag, event::MessageId* id,
                                 Waiting& waiting) {
+  impl_->check_process();
   event::MessageId made;
   event::MessageId& target = id != nullptr ? *id : made;
   queue::EventPtr event;
@@ -321,22 +334,32 @@ void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t
 }
 
 void ClientCore::refuse(const ValidationError& error, std::uintptr_t tag) {
+  impl_->check_process();
   if (impl_->queue.closed()) throw_error(closed());
   if (impl_->options.on_invalid == OnInvalid::raise) throw error;
   impl_->fail_at_call(tag, nullptr, error.info());
 }
 
 void ClientCore::drop(std::uintptr_t tag) {
+  impl_->check_process();
   if (impl_->queue.closed()) throw_error(closed());
   impl_->fail_at_call(tag, nullptr,
                       {.kind = ErrorKind::delivery, .code = "before_send", .message = "before_send dropped the event"});
 }
 
 Flush ClientCore::flush(std::optional<milliseconds> timeout, Waiting& waiting) {
+  if (is_foreign()) return {};
   return impl_->queue.flush(deadline_after(timeout), waiting, [this] { impl_->transport->wake(); });
 }
 
+bool ClientCore::is_idle() const { return is_foreign() || impl_->queue.is_idle(); }
+
+bool ClientCore::when_idle(std::function<void()> told) {
+  return !is_foreign() && impl_->queue.when_idle(std::move(told));
+}
+
 Flush ClientCore::close(std::optional<milliseconds> timeout, Waiting& waiting) {
+  if (is_foreign()) return {};
   impl_->queue.close();
   const Flush flushed = flush(timeout, waiting);
   const Released released(waiting);
@@ -346,6 +369,10 @@ Flush ClientCore::close(std::optional<milliseconds> timeout, Waiting& waiting) {
 
 Stats ClientCore::stats() const {
   Stats stats;
+  if (is_foreign()) {
+    stats.state = State::closed;
+    return stats;
+  }
   impl_->engine.fill(stats);
   impl_->queue.fill(stats);
   if (impl_->queue.closed()) stats.state = State::closed;
@@ -353,6 +380,7 @@ Stats ClientCore::stats() const {
 }
 
 void ClientCore::set_auth_token(std::string token) {
+  impl_->check_process();
   Options changed = impl_->options;
   changed.auth_token = token;
   check_options(changed);
@@ -361,6 +389,7 @@ void ClientCore::set_auth_token(std::string token) {
 
 Verification ClientCore::verify(std::span<const std::string> message_ids, std::string_view user_id,
                                 milliseconds timeout, Waiting& waiting) {
+  impl_->check_process();
   if (impl_->options.dry_run) {
     throw_error({.kind = ErrorKind::delivery,
                  .code = "dry_run",

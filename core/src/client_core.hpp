@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -72,6 +73,10 @@ class ClientCore {
 
   const Options& options() const;
 
+  /// Whether this is a forked child and the client its parent's. Then nothing else here does anything: what cannot say
+  /// so in its answer throws ClosedError.
+  bool is_foreign() const;
+
   /// Checks, serialises and queues one call. The observer reports `tag` exactly once if and only if this returns.
   /// \param id if not null, gets the event's message id (before the event can have a fate).
   /// \throws ValidationError (not with OnInvalid::report), ClosedError, QueueFullError (OnFull::raise, block).
@@ -90,6 +95,10 @@ class ClientCore {
 
   Flush flush(std::optional<std::chrono::milliseconds> timeout, Waiting& waiting);
   Flush close(std::optional<std::chrono::milliseconds> timeout, Waiting& waiting);
+  /// Whether no event is without a fate: a flush would return at once.
+  bool is_idle() const;
+  /// Calls `told` on the I/O thread as soon as no event is without a fate. False: none is now, and it is not called.
+  bool when_idle(std::function<void()> told);
   Stats stats() const;
   void set_auth_token(std::string token);
   Verification verify(std::span<const std::string> message_ids, std::string_view user_id,

@@ -24,12 +24,15 @@ Receipt DeliveryState::receipt() const {
 
 bool DeliveryState::wait(std::optional<std::chrono::steady_clock::time_point> deadline, Waiting& waiting) const {
   if (done()) return true;
+  monitor_->check_process();
   std::unique_lock lock(monitor_->mutex);
   waited_for_ = true;
   return wait_in_slices(lock, monitor_->changed, deadline, waiting, [&] { return done(); });
 }
 
 bool DeliveryState::observe(std::shared_ptr<void> observer) {
+  if (done()) return false;
+  monitor_->check_process();
   const std::lock_guard lock(monitor_->mutex);
   if (done()) return false;
   observers_.push_back(std::move(observer));
@@ -74,6 +77,12 @@ void StateObserver::finished(std::span<const Finished> group) {
   if (due.empty()) return;
   const std::lock_guard lock(due_mutex_);
   for (DueCallback& callback : due) due_.push_back(std::move(callback));
+  due_changed_.notify_one();
+}
+
+void StateObserver::call(std::shared_ptr<void> callback) {
+  const std::lock_guard lock(due_mutex_);
+  due_.push_back({.state = nullptr, .observer = std::move(callback)});
   due_changed_.notify_one();
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "client_core.hpp"
+#include "fork.hpp"
 
 namespace intilery {
 
@@ -17,6 +18,12 @@ namespace intilery {
 struct FateMonitor {
   std::mutex mutex;
   std::condition_variable changed;
+  const unsigned generation = fork_generation();
+
+  /// \throws ClosedError in a forked child, where the mutex may be locked for ever.
+  void check_process() const {
+    if (generation != fork_generation()) throw_foreign();
+  }
 };
 
 /// The fate of one event, or the wait for it.
@@ -28,9 +35,10 @@ class DeliveryState {
   /// The fate. Only once `done()`.
   Receipt receipt() const;
   /// False if there is none by the deadline. No deadline: waits for ever.
+  /// \throws ClosedError in a forked child, where it will never be known.
   bool wait(std::optional<std::chrono::steady_clock::time_point> deadline, Waiting& waiting) const;
   /// Remembers `observer` (any language's callback) until the fate is known. False: it is known already, nothing was
-  /// remembered. May be called more than once; all are told, in order.
+  /// remembered. May be called more than once; all are told, in order. Throws as `wait`.
   bool observe(std::shared_ptr<void> observer);
 
   /// Set by the caller of `submit`, before which nobody else sees the state.
@@ -51,7 +59,7 @@ class DeliveryState {
 /// An observer's due call: `state` has its fate. Or, without a state, a log line.
 struct DueCallback {
   std::shared_ptr<DeliveryState> state;
-  std::shared_ptr<void> observer;  ///< Null: nobody observes this delivery, and it failed.
+  std::shared_ptr<void> observer;  ///< Null: nobody observes this delivery, and it failed. Without a state: see `call`.
   LogLevel level = LogLevel::info;
   std::string line = {};
 };
@@ -72,6 +80,9 @@ class StateObserver : public Observer {
   void stop();
 
   void finished(std::span<const Finished> group) override;
+
+  /// Has a callback called that belongs to no delivery.
+  void call(std::shared_ptr<void> callback);
 
  protected:
   /// For a language whose log must be written on its own thread.

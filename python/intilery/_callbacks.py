@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from typing import Any, Callable
 
@@ -15,7 +16,7 @@ _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)  # the c
 
 
 class LoopHolder:
-    """The event loop in which an AsyncClient's callbacks run, once it is known."""
+    """The event loop in which an AsyncClient's callbacks run, once it is known. A Client has none."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -49,9 +50,32 @@ def _serve(queue: _native.CallbackQueue, run: Callable[[Callable[[], None]], Non
         run(lambda batch=batch: handle(batch))  # type: ignore[misc]
 
 
-def start(queue: _native.CallbackQueue, loop: LoopHolder | None) -> threading.Thread:
+class SystemThread:
+    """A thread where gevent makes greenlets of Python's: this one blocks, and so would block them all."""
+
+    def __init__(self, gevent: Any, work: Callable[..., None], *args: object) -> None:
+        names = ["start_new_thread", "allocate_lock", "get_ident"]
+        start_new_thread, allocate_lock, self._current = gevent.get_original("_thread", names)
+        self._running = allocate_lock()
+        self._running.acquire()
+        self._ident = start_new_thread(self._run, (work, args))
+
+    def _run(self, work: Callable[..., None], args: tuple[object, ...]) -> None:
+        try:
+            work(*args)
+        finally:
+            self._running.release()
+
+    def join(self, timeout: float) -> None:
+        if self._current() != self._ident and self._running.acquire(timeout=timeout):
+            self._running.release()
+
+
+def start(queue: _native.CallbackQueue, loop: LoopHolder) -> threading.Thread | SystemThread:
     """Starts the thread. It holds the queue and not the client, and ends with the client."""
-    run = loop.run if loop is not None else lambda work: work()
-    thread = threading.Thread(target=_serve, args=(queue, run), name="intilery-callbacks", daemon=True)
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return SystemThread(gevent, _serve, queue, loop.run)
+    thread = threading.Thread(target=_serve, args=(queue, loop.run), name="intilery-callbacks", daemon=True)
     thread.start()
     return thread

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from . import _callbacks, _errors, _lifecycle, _native, _values
 from ._results import Flush, Receipt, Stats, Verification
@@ -20,20 +20,26 @@ if TYPE_CHECKING:
     from ._options import Options
 
 _T = TypeVar("_T")
+_GivenUp = Optional[Callable[[], bool]]
 _Ids = Iterable[Union[str, _native.Delivery]]
+
+
+async def _woken(wake_by: Callable[[Callable[[object], None]], object]) -> None:
+    """Waits until the function that `wake_by` is given has been called, on any thread."""
+    loop = asyncio.get_running_loop()
+    woken = asyncio.Event()
+
+    def wake(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(woken.set)
+
+    wake_by(wake)
+    await woken.wait()
 
 
 async def _wait(delivery: _native.Delivery) -> Receipt:
     if not delivery.done():
-        loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-
-        def wake(_: _native.Delivery) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(woken.set)
-
-        delivery.add_done_callback(wake)
-        await woken.wait()
+        await _woken(delivery.add_done_callback)
     return delivery.result()
 
 
@@ -41,6 +47,7 @@ _native.register(
     make_error=_errors.make_error,
     make_receipt=Receipt,
     await_delivery=lambda delivery: _wait(delivery).__await__(),
+    reopened=lambda client: client._start(),
     convert=_values.convert,
     number_type=_values.Number,
 )
@@ -49,7 +56,7 @@ _native.register(
 class _Base(_native.ClientBase):
     """What the clients have in common."""
 
-    _thread: threading.Thread | None = None
+    _thread: threading.Thread | _callbacks.SystemThread | None = None
     _unfinished = False
 
     def __init__(self, **options: Unpack[Options]) -> None:
@@ -66,16 +73,21 @@ class _Base(_native.ClientBase):
         client._open(options, from_env=True)
         return client
 
-    def _open(self, options: Options, *, from_env: bool, loop: _callbacks.LoopHolder | None = None) -> None:
+    def _open(self, options: Options, *, from_env: bool) -> None:
         given: dict[str, Any] = dict(options)
         functions = {name: given.pop(name, None) for name in ("default", "before_send", "on_error")}
         for name, value in given.items():
             if isinstance(value, datetime.timedelta):
                 given[name] = value.total_seconds()
         _native.open(self, given, functions, from_env)
-        self._thread = _callbacks.start(_native.callback_queue(self), loop)
+        self._start()
+
+    def _start(self) -> None:
+        """Follows every opening; in a forked child, the one of its own client in the place of its parent's, too."""
         _lifecycle.opened(self)
         self._unfinished = True
+        self._loop = _callbacks.LoopHolder()
+        self._thread = _callbacks.start(_native.callback_queue(self), self._loop)
 
     def stats(self) -> Stats:
         """The client's counters, taken at one moment. Cheap."""
@@ -89,19 +101,26 @@ class _Base(_native.ClientBase):
         """
         _native.set_auth_token(self, token)
 
-    def _finish(self, timeout: float | None) -> Flush:
-        _lifecycle.closed(self)
+    def _finish(self, timeout: float | None, given_up: _GivenUp = None) -> Flush:
+        flush = Flush(*_native.close(self, timeout, given_up))
+        _lifecycle.closed(self)  # not before: the program's end closes what Ctrl-C kept from closing
         self._unfinished = False
-        flush = Flush(*_native.close(self, timeout))
         thread = self._thread
         # A callback may close its own client, and an event loop that waits here could not run the last callbacks.
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)
         return flush
 
-    def _verify(self, messages: _Ids, user_id: str | None, timeout: float | None) -> Verification:
+    def _patience(self, kind: type[BaseException] | None) -> float | None:
+        """How long leaving a `with` block waits. Whoever pressed Ctrl-C does not want to wait for the queue."""
+        hurried = kind is not None and issubclass(kind, (KeyboardInterrupt, asyncio.CancelledError))
+        return _native.exit_timeout(self) if hurried else None
+
+    def _verify(
+        self, messages: _Ids, user_id: str | None, timeout: float | None, given_up: _GivenUp = None
+    ) -> Verification:
         ids = [message if isinstance(message, str) else message.message_id for message in messages]
-        return Verification(*_native.verify(self, ids, user_id or "", timeout))
+        return Verification(*_native.verify(self, ids, user_id or "", timeout, given_up))
 
     def __del__(self) -> None:
         if self._unfinished:  # a client in a cycle has left _lifecycle's weak set by now
@@ -129,7 +148,7 @@ class Client(_Base):
 
         The GIL is free meanwhile, and Ctrl-C ends the wait.
         """
-        return Flush(*_native.flush(self, timeout))
+        return Flush(*_native.flush(self, timeout, None))
 
     def close(self, timeout: float | None = None) -> Flush:
         """Accepts no more events, flushes, and stops. May be called more than once.
@@ -163,8 +182,7 @@ class Client(_Base):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Whoever pressed Ctrl-C does not want to wait for the queue.
-        self.close(_native.exit_timeout(self) if kind is not None and issubclass(kind, KeyboardInterrupt) else None)
+        self.close(self._patience(kind))
 
 
 class AsyncClient(_Base):
@@ -174,25 +192,39 @@ class AsyncClient(_Base):
     (`on_delivery`, `on_error`) run in the event loop in which the client was made, or entered with `async with`.
     """
 
-    def _open(self, options: Options, *, from_env: bool, loop: _callbacks.LoopHolder | None = None) -> None:
-        self._loop = _callbacks.LoopHolder()
+    def _start(self) -> None:
+        super()._start()
         self._find_loop()
-        super()._open(options, from_env=from_env, loop=self._loop)
 
     def _find_loop(self) -> None:
         with contextlib.suppress(RuntimeError):  # made outside of a loop
             self._loop.loop = asyncio.get_running_loop()
 
-    async def _aside(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(None, work)
+    async def _aside(self, work: Callable[[_GivenUp], _T]) -> _T:
+        """Runs what blocks on another thread; a cancelled wait ends there, too, or the loop's end would wait for it."""
+        given_up = threading.Event()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, work, given_up.is_set)
+        finally:
+            given_up.set()
 
     async def flush(self, timeout: float | None = None) -> Flush:
         """As `Client.flush`."""
+        if _native.is_idle(self):
+            return Flush(0, 0, 0)
         return Flush(*await self._aside(partial(_native.flush, self, timeout)))
 
     async def close(self, timeout: float | None = None) -> Flush:
         """As `Client.close`."""
-        return await self._aside(partial(self._finish, timeout))
+        if self._loop.loop is None or not _native.is_idle(self):  # a callback that runs outside of a loop may take long
+            return await self._aside(partial(self._finish, timeout))
+        flush = self._finish(timeout)
+        await asyncio.sleep(0)  # for the last callbacks
+        return flush
+
+    async def drained(self) -> None:
+        """Waits until no event is without a fate: between events it keeps a producer at the pace of the account."""
+        await _woken(partial(_native.when_idle, self))
 
     async def verify(self, messages: _Ids, user_id: str | None = None, timeout: float | None = 30) -> Verification:
         """As `Client.verify`."""
@@ -205,4 +237,4 @@ class AsyncClient(_Base):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        await self.close(self._patience(kind))

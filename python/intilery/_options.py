@@ -20,6 +20,7 @@ class Options(TypedDict, total=False):
     delivery: Literal["auto", "event", "batch"]
     rate_limit: float
     burst: float
+    rate_limit_store: str
     max_request_bytes: int
     max_event_bytes: int | None
     max_batch_bytes: int | None

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <ctime>
 #include <filesystem>
 #include <future>
 #include <map>
@@ -86,6 +87,34 @@ TEST_F(ClientTest, ManyThreadsShareAClient) {
   EXPECT_EQ(client.close(30s).remaining, 0u);
   EXPECT_EQ(sandbox.event_count(), 2'000u);
 }
+
+#if defined(__linux__)
+/// This process's threads and open files.
+std::pair<std::ptrdiff_t, std::ptrdiff_t> held() {
+  const auto count = [](const char* folder) {
+    return std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator());
+  };
+  return {count("/proc/self/task"), count("/proc/self/fd")};
+}
+
+TEST_F(ClientTest, AHundredClientsComeAndGoWithoutATrace) {
+  Client(options()).track("first", "E").wait(10s);
+  const auto before = held();
+  std::vector<Client> clients;
+  for (int i = 0; i < 100; ++i) clients.emplace_back(options());
+  const std::clock_t used = std::clock();
+  std::this_thread::sleep_for(300ms);
+  EXPECT_LT(std::clock() - used, CLOCKS_PER_SEC / 20) << "idle clients used CPU";
+  for (std::size_t i = 0; i < clients.size(); ++i) clients[i].track("user-" + std::to_string(i), "E");
+  for (Client& client : clients) EXPECT_EQ(client.close(30s).remaining, 0u);
+  const auto gone = [&] { return held().first <= before.first && held().second <= before.second; };
+  // The sandbox's threads, which are here too, end a moment after their clients.
+  for (int i = 0; i < 2'000 && !gone(); ++i) std::this_thread::sleep_for(5ms);
+  EXPECT_TRUE(gone()) << held().first << " threads, " << held().second << " files; before " << before.first << ", "
+                      << before.second;
+  EXPECT_EQ(sandbox.event_count(), 101u);
+}
+#endif
 
 TEST_F(ClientTest, TheDestructorSendsWhatIsQueued) {
   {

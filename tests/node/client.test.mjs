@@ -325,7 +325,7 @@ test('the types have every option', async () => {
   const types = readFileSync(new URL('../../node/index.d.ts', import.meta.url), 'utf8')
   const options = types.slice(types.indexOf('export interface Options'), types.indexOf('export type Properties'))
   const typed = [...options.matchAll(/^ {2}(\w+)\?:/gm)].map((match) => match[1])
-  assert.deepEqual(typed, [...optionList().map((option) => option.name), 'beforeSend', 'logger'])
+  assert.deepEqual(typed, [...optionList().map((option) => option.name), 'beforeSend', 'logger', 'waitUntil'])
 })
 
 test('a null is faithful, and hides nothing that JSON.stringify would write as null', async () => {

@@ -1,39 +1,7 @@
 // How programs end. Each test runs a real one.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { test } from 'node:test'
-import { Sandbox } from 'intilery/testing'
-import { environment, root } from './environment.mjs'
-
-async function run(sandbox, program, ...args) {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program, ...args], {
-    cwd: root,
-    env: environment(sandbox),
-  })
-  let out = ''
-  let err = ''
-  child.stdout.on('data', (data) => {
-    out += data
-  })
-  child.stderr.on('data', (data) => {
-    err += data
-  })
-  const [code, signal] = await once(child, 'close')
-  return { code, signal, out, err }
-}
-
-const begin = "import { Client } from 'intilery'; const client = Client.fromEnv();"
-const many = 'for (let i = 0; i < 2000; ++i) client.track({ userId: "u", event: "E", properties: { i } });'
-
-async function withSandbox(body) {
-  const sandbox = new Sandbox()
-  try {
-    await body(sandbox)
-  } finally {
-    await sandbox.stop()
-  }
-}
+import { begin, many, run, start, users, withSandbox } from './programs.mjs'
 
 test('a program that runs out of work stays until its events are through', async () => {
   await withSandbox(async (sandbox) => {
@@ -56,6 +24,73 @@ test('an uncaught exception loses nothing', async () => {
     const ended = await run(sandbox, `${begin} ${many} throw new Error('mine')`)
     assert.equal(ended.code, 1)
     assert.equal(sandbox.eventCount(), 2000)
+  })
+})
+
+test('process.exit amid sending sends the rest', async () => {
+  await withSandbox(async (sandbox) => {
+    const program = `${begin} ${many} await client.track({ userId: 'first', event: 'E' }); ${many} process.exit(0)`
+    const ended = await run(sandbox, program)
+    assert.deepEqual([ended.code, ended.err], [0, ''])
+    assert.deepEqual(users(sandbox), { u: 4000, first: 1 })
+  })
+})
+
+test('what is tracked in beforeExit is sent', async () => {
+  await withSandbox(async (sandbox) => {
+    const track = "client.track({ userId: 'late', event: 'E' })"
+    const ended = await run(sandbox, `${begin} process.once('beforeExit', () => ${track})`)
+    assert.deepEqual([ended.code, ended.err], [0, ''])
+    assert.deepEqual(users(sandbox), { late: 1 })
+  })
+})
+
+test('a server that closes its client on SIGTERM loses nothing', async () => {
+  await withSandbox(async (sandbox) => {
+    const server = start(
+      sandbox,
+      `${begin}
+       import { createServer } from 'node:http'
+       const server = createServer((request, response) => {
+         client.track({ userId: 'u', event: 'Request', properties: { path: request.url } })
+         response.end()
+       })
+       server.listen(0, '127.0.0.1', () => console.log(server.address().port))
+       process.once('SIGTERM', () => {
+         server.close(async () => {
+           await client.close({ timeout: 10_000 })
+           process.exit(0)
+         })
+         server.closeIdleConnections()
+       })`,
+    )
+    const port = Number(await server.line())
+    for (let i = 0; i < 50; ++i) await (await fetch(`http://127.0.0.1:${port}/${i}`)).arrayBuffer()
+    server.child.kill('SIGTERM')
+    const ended = await server.ended
+    assert.deepEqual([ended.code, ended.err], [0, ''])
+    assert.deepEqual(users(sandbox), { u: 50 })
+  })
+})
+
+test('Ctrl-C that closes the client first loses nothing', async () => {
+  await withSandbox(async (sandbox) => {
+    const program = start(
+      sandbox,
+      `${begin}
+       process.once('SIGINT', async () => {
+         await client.close({ timeout: 10_000 })
+         process.exit(130)
+       })
+       setInterval(() => {}, 1000)
+       ${many}
+       console.log('sending')`,
+    )
+    await program.line()
+    program.child.kill('SIGINT')
+    const ended = await program.ended
+    assert.deepEqual([ended.code, ended.err], [130, ''])
+    assert.deepEqual(users(sandbox), { u: 2000 })
   })
 })
 
@@ -88,22 +123,72 @@ test('an idle client keeps no program alive and uses no CPU', async () => {
   })
 })
 
-test('a worker that ends with a client does not crash', async () => {
+test('workers that end, exit or are terminated amid sending neither crash nor double nor lose what they may not', async () => {
   await withSandbox(async (sandbox) => {
     const ended = await run(
       sandbox,
-      `import { Worker } from 'node:worker_threads'
-       const program = "import('intilery').then(({ Client }) => { const client = Client.fromEnv();"
-         + "for (let i = 0; i < 100; ++i) client.track({ userId: 'u', event: 'E' }) })"
-       for (let i = 0; i < 3; ++i) {
-         const worker = new Worker(program, { eval: true })
-         await new Promise((resolve) => worker.on('exit', resolve))
+      `${begin}
+       import { once } from 'node:events'
+       import { Worker } from 'node:worker_threads'
+       const program = \`
+         const modules = Promise.all([import('node:worker_threads'), import('intilery')])
+         modules.then(async ([{ parentPort, workerData }, { Client }]) => {
+           const client = Client.fromEnv()
+           const track = () => {
+             for (let i = 0; i < 200; ++i) client.track({ userId: workerData, event: 'E' })
+           }
+           track()
+           if (workerData === 'terminated') {
+             parentPort.postMessage('sending')
+             setInterval(track, 1)
+           } else if (workerData === 'exits') {
+             process.exit()
+           } else if (workerData === 'closes') {
+             await client.close()
+           }
+         })\`
+       const work = async (workerData) => {
+         const worker = new Worker(program, { eval: true, workerData })
+         const exit = once(worker, 'exit')
+         if (workerData === 'terminated') {
+           await once(worker, 'message')
+           await worker.terminate()
+         }
+         await exit
        }
-       const stopped = new Worker(program, { eval: true })
-       await new Promise((resolve) => stopped.on('online', resolve))
-       await stopped.terminate()`,
+       const kinds = ['ends', 'exits', 'closes', 'terminated', 'terminated', 'ends']
+       client.track({ userId: 'main', event: 'E' })
+       await Promise.all(kinds.map(work))
+       await Promise.all(kinds.map(work))
+       await client.track({ userId: 'main', event: 'E' })`,
     )
-    assert.deepEqual([ended.code, ended.signal], [0, null], ended.err)
-    assert.ok(sandbox.eventCount() >= 300)
+    assert.deepEqual([ended.code, ended.signal, ended.err], [0, null, ''])
+    const { terminated, ...others } = users(sandbox)
+    assert.deepEqual(others, { main: 2, ends: 800, exits: 400, closes: 400 })
+  })
+})
+
+test('a hundred clients come and go without a trace', async () => {
+  await withSandbox(async (sandbox) => {
+    const ended = await run(
+      sandbox,
+      `${begin}
+       import { readdirSync } from 'node:fs'
+       import { setTimeout as sleep } from 'node:timers/promises'
+       const held = () => ['task', 'fd'].map((what) => readdirSync('/proc/self/' + what).length)
+       await client.track({ userId: 'first', event: 'E' })
+       await client.close()
+       const before = held()
+       const clients = Array.from({ length: 100 }, () => Client.fromEnv())
+       const cpu = process.cpuUsage()
+       await sleep(500)
+       const { user, system } = process.cpuUsage(cpu)
+       if (user + system > 50_000) throw new Error('idle clients used CPU: ' + (user + system) / 1000 + ' ms')
+       await Promise.all(clients.map((client, number) => client.track({ userId: 'user-' + number, event: 'E' })))
+       await Promise.all(clients.map((client) => client.close()))
+       while (held().some((count, kind) => count > before[kind])) await sleep(10)`,
+    )
+    assert.deepEqual([ended.code, ended.err], [0, ''])
+    assert.equal(Object.keys(users(sandbox)).length, 101)
   })
 })

@@ -16,6 +16,7 @@ export async function right(token: string): Promise<number> {
   client.startJourney({ userId: 'u', journeyId: 'j', stepId: '2', data: { plan: 'gold' } })
   client.on('failure', ({ error, event }) => console.log(error.code, event.messageId))
   instrument(client, { meterProvider: metrics.getMeterProvider(), attributes: { brand: 'B' } }).stop()
+  new Client({ waitUntil: (promise: Promise<unknown>) => void promise })
   const receipt: Receipt = await client.track({ userId: 'u', event: 'E', properties: { x: 1 }, timestamp: new Date() })
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
@@ -39,6 +40,8 @@ export function wrong(client: Client): void {
   new Client({ beforeSend: () => 5 })
   // @ts-expect-error no error()
   new Client({ logger: { debug() {}, info() {}, warn() {} } })
+  // @ts-expect-error not a function
+  new Client({ waitUntil: true })
   // @ts-expect-error no such choice
   new Client({ delivery: 'fast' })
 }

@@ -84,3 +84,65 @@ def test_a_sync_clients_delivery_can_be_awaited_too(sandbox: Sandbox) -> None:
             assert (await client.track("u", "E")).delivered
 
     asyncio.run(main())
+
+
+def test_drained_waits_until_no_event_is_without_a_fate_without_a_thread(sandbox: Sandbox) -> None:
+    sandbox.set_faults({"delay_ms": 200, "times": 1})
+
+    async def main() -> None:
+        async with sandbox.async_client() as client:
+            await client.drained()  # nothing waits
+            delivery = client.track("u", "E")
+            threads = threading.active_count()
+            waits = [asyncio.ensure_future(client.drained()) for _ in range(20)]
+            cancelled = asyncio.ensure_future(client.drained())
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            assert threading.active_count() == threads
+            assert not any(wait.done() for wait in waits)
+            await asyncio.gather(*waits)
+            assert delivery.done()
+            for _ in range(20):
+                client.track("u", "E")
+                await client.drained()
+                assert client.stats().queued == 0
+            late = client.track("u", "E")
+            waiting = asyncio.ensure_future(client.drained())
+            await asyncio.sleep(0)
+        await waiting  # closing gives every event its fate
+        assert late.done()
+
+    asyncio.run(main())
+    assert sandbox.event_count() == 22
+
+
+def test_flush_and_close_use_no_thread_when_nothing_waits(sandbox: Sandbox) -> None:
+    async def main() -> list[str]:
+        told: list[str] = []
+        client = sandbox.async_client()
+        assert await client.flush() == (0, 0, 0)
+        client.track("u", "E", on_delivery=lambda _: told.append("delivered"))
+        await client.drained()
+
+        def refuse(*_: object) -> None:
+            raise AssertionError("a thread was used")
+
+        asyncio.get_running_loop().run_in_executor = refuse  # type: ignore[method-assign, assignment]
+        assert await client.flush() == (0, 0, 0)
+        assert await client.close() == (0, 0, 0)
+        return told
+
+    assert asyncio.run(main()) == ["delivered"]
+
+
+def test_a_cancelled_flush_loses_nothing(sandbox: Sandbox) -> None:
+    sandbox.set_faults({"delay_ms": 200, "times": 1})
+
+    async def main() -> None:
+        async with sandbox.async_client() as client:
+            client.track("u", "E")
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(client.flush(), 0.05)
+
+    asyncio.run(main())
+    assert sandbox.event_count() == 1

@@ -146,7 +146,7 @@ def test_a_call_that_python_itself_would_refuse_is_a_type_error(sandbox: Sandbox
         ({**ACCOUNT, "flush_at": "5"}, "flush_at", "wrong_type"),
         ({**ACCOUNT, "flush_at": 0}, "flush_at", "out_of_bounds"),
         ({**ACCOUNT, "delivery": "fast"}, "delivery", "invalid_value"),
-        ({**ACCOUNT, "rate_limit_store": "/tmp"}, "rate_limit_store", "unknown_option"),
+        ({**ACCOUNT, "rate_limit_store": "http://secret@redis"}, "rate_limit_store", "invalid_value"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], option: str, code: str) -> None:

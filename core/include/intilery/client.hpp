@@ -50,6 +50,9 @@ struct Hooks {
 ///
 /// Every member may be called from any thread. Event calls do not block (but with `OnFull::block`) and do no I/O: they
 /// check, serialise and queue. One thread of the client's own does the rest.
+///
+/// After fork() a client and its deliveries are the parent's, which goes on. In the child, calls and waits throw
+/// ClosedError, `flush` and `close` do nothing, and destroying the copy is safe: make a client there.
 class Client {
  public:
   /// \throws ConfigurationError naming the option.

@@ -1,30 +1,16 @@
 #include "event/message_id.hpp"
 
-#include <atomic>
 #include <cstring>
 #include <random>
 
-#if !defined(_WIN32)
-#include <pthread.h>
-#endif
+#include "fork.hpp"
 
 namespace intilery::event {
 
 namespace {
 
-/// Grows in a forked child, which must not go on with its parent's random numbers.
-std::atomic<unsigned>& fork_generation() {
-  static std::atomic<unsigned> generation{1};
-#if !defined(_WIN32)
-  static const int registered =
-      pthread_atfork(nullptr, nullptr, [] { fork_generation().fetch_add(1, std::memory_order_relaxed); });
-  static_cast<void>(registered);
-#endif
-  return generation;
-}
-
 struct Generator {
-  unsigned generation = 0;
+  unsigned generation = 0;      ///< A forked child must not go on with its parent's random numbers.
   std::uint64_t state[4] = {};  // xoshiro256**
   std::int64_t last_ms = 0;
   std::uint32_t counter = 0;  // 12 bits, in rand_a
@@ -54,7 +40,7 @@ struct Generator {
 
 MessageId MessageId::generate(std::int64_t unix_ms) {
   thread_local Generator generator;
-  const unsigned generation = fork_generation().load(std::memory_order_relaxed);
+  const unsigned generation = fork_generation();
   if (generator.generation != generation) {
     generator.seed();
     generator.generation = generation;

@@ -1,6 +1,7 @@
 #include "queue/bounded_queue.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "wait_slices.hpp"
 
@@ -94,7 +95,8 @@ void BoundedQueue::count(const EventList& events, const std::string& failure) {
 }
 
 void BoundedQueue::conclude(const EventList& events, bool delivered) {
-  const std::lock_guard lock(mutex_);
+  std::vector<std::function<void()>> due;
+  std::unique_lock lock(mutex_);
   for (const Event* event = events.front(); event != nullptr && !markers_.empty(); event = event->next) {
     for (Marker* marker : markers_) {
       if (event->sequence > marker->through) continue;
@@ -105,13 +107,28 @@ void BoundedQueue::conclude(const EventList& events, bool delivered) {
   concluded_ += events.size();
   const auto complete = [](const Marker* marker) { return marker->seen.remaining == 0; };
   if (std::any_of(markers_.begin(), markers_.end(), complete)) changed_.notify_all();
+  if (remaining() == 0) due.swap(when_idle_);
+  lock.unlock();
+  for (const std::function<void()>& told : due) told();
+}
+
+bool BoundedQueue::is_idle() const {
+  const std::lock_guard lock(mutex_);
+  return remaining() == 0;
+}
+
+bool BoundedQueue::when_idle(std::function<void()> told) {
+  const std::lock_guard lock(mutex_);
+  if (remaining() == 0) return false;
+  when_idle_.push_back(std::move(told));
+  return true;
 }
 
 Flush BoundedQueue::flush(std::optional<TimePoint> deadline, Waiting& waiting, const std::function<void()>& started) {
   std::unique_lock lock(mutex_);
   Marker marker;
   marker.through = accepted_;
-  marker.seen.remaining = static_cast<std::size_t>(accepted_ - refused_ - concluded_);
+  marker.seen.remaining = static_cast<std::size_t>(remaining());
   if (marker.seen.remaining == 0) return marker.seen;
   const auto place = markers_.insert(markers_.end(), &marker);
   lock.unlock();

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "intilery/delivery.hpp"
 #include "queue/event_list.hpp"
@@ -60,6 +61,10 @@ class BoundedQueue {
 
   /// Waits until every event accepted so far is concluded, or the deadline.
   Flush flush(std::optional<TimePoint> deadline, Waiting& waiting, const std::function<void()>& started);
+  /// Whether every event is concluded.
+  bool is_idle() const;
+  /// Calls `told` once that is so, on the I/O thread and without the lock. False: it is so now; nothing is remembered.
+  bool when_idle(std::function<void()> told);
   /// Whether a flush is under way.
   bool flushing() const;
 
@@ -73,6 +78,8 @@ class BoundedQueue {
   };
 
   void append(EventPtr event);
+  /// Events that are not concluded. With the lock held.
+  std::uint64_t remaining() const { return accepted_ - refused_ - concluded_; }
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;  ///< Space was freed, or a flush is complete.
@@ -88,6 +95,7 @@ class BoundedQueue {
   std::uint64_t failed_ = 0;
   std::map<std::string, std::uint64_t> failed_by_reason_;
   std::list<Marker*> markers_;
+  std::vector<std::function<void()>> when_idle_;
   std::size_t space_waiters_ = 0;
 };
 

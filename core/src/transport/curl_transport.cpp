@@ -7,6 +7,7 @@
 #include <cctype>
 #include <cstring>
 #include <limits>
+#include <mutex>
 #include <new>
 #include <span>
 #include <stdexcept>
@@ -233,11 +234,17 @@ class CurlTransport : public Transport {
     return perform();
   }
 
-  void wake() override { curl_multi_wakeup(multi_.get()); }
+  void wake() override {
+    const std::lock_guard lock(wake_mutex_);
+    if (multi_) curl_multi_wakeup(multi_.get());
+  }
 
   void abandon() override {
     for (auto& [id, exchange] : exchanges_) curl_multi_remove_handle(multi_.get(), exchange->easy());
     exchanges_.clear();
+    idle_.clear();
+    const std::lock_guard lock(wake_mutex_);
+    multi_.reset();
   }
 
  private:
@@ -303,6 +310,7 @@ class CurlTransport : public Transport {
   bool loopback_ = false;
   Headers headers_;
   std::vector<Headers> old_headers_;
+  std::mutex wake_mutex_;  ///< Keeps `multi_` while it is woken.
   std::unique_ptr<CURLM, MultiDeleter> multi_;
   std::vector<Easy> idle_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Exchange>> exchanges_;

@@ -43,7 +43,7 @@ class Transport {
   virtual std::vector<Response> poll(std::chrono::milliseconds timeout) = 0;
   /// Ends a `poll`, or the next one. From any thread.
   virtual void wake() = 0;
-  /// Drops everything under way, without responses.
+  /// Drops everything under way, without responses, and every connection. Nothing can be started after it.
   virtual void abandon() = 0;
   virtual void set_token(const std::string& token) = 0;
 };
