@@ -181,7 +181,7 @@ for (const [options, option, code] of [
   [{ ...account, flushAt: '5' }, 'flushAt', 'wrong_type'],
   [{ ...account, flushAt: 0 }, 'flushAt', 'out_of_bounds'],
   [{ ...account, onFull: 'block' }, 'onFull', 'invalid_value'],
-  [{ ...account, rateLimitStore: '/tmp' }, 'rateLimitStore', 'unknown_option'],
+  [{ ...account, rateLimitStore: 'http://secret@redis' }, 'rateLimitStore', 'invalid_value'],
 ]) {
   test(`the wrong option ${option} is named (${code})`, async () => {
     const error = await errorOf(() => new Client(options))

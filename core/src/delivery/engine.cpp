@@ -237,7 +237,7 @@ void Engine::handle(transport::Response response, TimePoint now) {
   if (found == under_way_.end()) return;
   UnderWay under_way = std::move(found->second);
   under_way_.erase(found);
-  if (response.status != 0 && response.status != 429) pace_->served();
+  pace_->answered(response.status != 0 && response.status != 429, now);
   if (traffic_log_) traffic_log_->comes_back(response, now);
   {
     const std::lock_guard lock(traffic_mutex_);

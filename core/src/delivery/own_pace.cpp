@@ -57,8 +57,14 @@ void OwnPace::take(TimePoint now) {
   if (bucket_.full(now)) {
     full_at_ = now;
     served_ = 0;
+    bucket_.hold(now);
   }
   bucket_.take(now);
+}
+
+void OwnPace::answered(bool served, TimePoint now) {
+  if (served) ++served_;
+  bucket_.let_go(now);
 }
 
 double OwnPace::level(TimePoint now) {

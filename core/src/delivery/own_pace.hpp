@@ -21,7 +21,7 @@ class OwnPace : public Pace {
   bool allows(TimePoint now, std::size_t wanted) override;
   std::optional<TimePoint> next(TimePoint now) override;
   void take(TimePoint now) override;
-  void served() override { ++served_; }
+  void answered(bool served, TimePoint now) override;
   void throttled(TimePoint sent, std::optional<std::chrono::milliseconds> wish, TimePoint now) override;
   double level(TimePoint now) override;
   bool paused(TimePoint now) const override { return now < paused_until_; }

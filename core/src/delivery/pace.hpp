@@ -23,8 +23,8 @@ class Pace {
   virtual std::optional<TimePoint> next(TimePoint now) = 0;
   /// A request leaves. It must be allowed.
   virtual void take(TimePoint now) = 0;
-  /// The server took a request out of its bucket.
-  virtual void served() = 0;
+  /// A request is over. \param served whether the server took it out of its bucket, as far as one knows.
+  virtual void answered(bool served, TimePoint now) = 0;
   /// The server said 429.
   /// \param sent when the request had left. \param wish the server's `Retry-After`.
   virtual void throttled(TimePoint sent, std::optional<std::chrono::milliseconds> wish, TimePoint now) = 0;

@@ -83,7 +83,7 @@ void SharedPace::take(TimePoint now) {
   }
 }
 
-void SharedPace::served() { own_.served(); }
+void SharedPace::answered(bool served, TimePoint now) { own_.answered(served, now); }
 
 void SharedPace::throttled(TimePoint sent, std::optional<milliseconds> wish, TimePoint now) {
   if (gone_) return own_.throttled(sent, wish, now);

@@ -23,7 +23,7 @@ class SharedPace : public Pace {
   bool allows(TimePoint now, std::size_t wanted) override;
   std::optional<TimePoint> next(TimePoint now) override;
   void take(TimePoint now) override;
-  void served() override;
+  void answered(bool served, TimePoint now) override;
   void throttled(TimePoint sent, std::optional<std::chrono::milliseconds> wish, TimePoint now) override;
   double level(TimePoint now) override;
   bool paused(TimePoint now) const override;

@@ -37,6 +37,16 @@ class TokenBucket {
     level_ -= 1;
   }
   bool full(TimePoint now) { return available(now) >= capacity_; }
+  /// The server's full bucket begins to refill when the first request arrives there, which nobody here sees: until
+  /// `let_go`, when there is an answer, no token comes.
+  void hold(TimePoint now) {
+    refill(now);
+    held_ = true;
+  }
+  void let_go(TimePoint now) {
+    refill(now);
+    held_ = false;
+  }
   /// There is nothing left, and nothing comes before `until`.
   void drain(TimePoint until) {
     refill(until);
@@ -64,7 +74,7 @@ class TokenBucket {
   static double capacity_of(double burst) { return std::max(1.0, burst - std::max(1.0, burst * held_back)); }
   void refill(TimePoint now) {
     if (now <= at_) return;
-    level_ = std::min(capacity_, level_ + rate_ * std::chrono::duration<double>(now - at_).count());
+    if (!held_) level_ = std::min(capacity_, level_ + rate_ * std::chrono::duration<double>(now - at_).count());
     at_ = now;
   }
 
@@ -72,6 +82,7 @@ class TokenBucket {
   double capacity_;
   double level_;
   TimePoint at_;
+  bool held_ = false;
 };
 
 }  // namespace intilery::delivery
