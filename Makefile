@@ -63,7 +63,7 @@ node_modules/.packages: package.json | .venv/.packages
 
 # Each client, built where its users find it.
 
-build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*)
+build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*) $(wildcard tests/campaign/*.cpp)
 	cmake --preset default > /dev/null
 	cmake --build --preset default -- --quiet
 	cmake --install build/cmake > /dev/null

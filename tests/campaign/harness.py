@@ -42,7 +42,7 @@ class StrictServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.__exit__(kind, error, trace)
 
 
 def start_sender(
