@@ -73,4 +73,7 @@ def judge(events: int, sent: dict[str, Any], seen: dict[str, Any]) -> list[str]:
         wrong.append(f"accepted is not delivered + failed + queued: {sent}")
     if sent["delivered"] != events or sent["receipts"] != {"delivered": events, "failed": 0}:
         wrong.append(f"the sender does not say that all {events} were delivered: {sent}")
+    counted, requests = sum(sent["requests"].values()), sum(seen["requests"].values())
+    if counted != requests:
+        wrong.append(f"the sender counted {counted} requests, the server {requests}")
     return wrong

@@ -79,6 +79,8 @@ def run(language: str, mode: str, arguments: argparse.Namespace) -> list[str]:
                 *seen["examples"],
             ]
 
+    if seen["copies"] - events != seen["lost"]:
+        wrong.append(f"{seen['lost']} acknowledgements were lost, and {seen['copies'] - events} events came again")
     if seen["over_rate"]:
         wrong.append(f"{seen['over_rate']} requests over the account's rate")
     if arguments.faults and not seen["lost"]:
