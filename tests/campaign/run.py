@@ -30,18 +30,19 @@ HEADING = ROW.format(
 
 
 def client_options(mode: str, rate: float, burst: float) -> dict[str, object]:
-    options: dict[str, object] = {
+    if not rate:  # in auto a rate at which both ways are used
+        rate, burst = (1000, 200) if mode == "auto" else (1_000_000, 1_000_000)
+    return {
         "delivery": mode,
+        "rate_limit": rate,
+        "burst": burst,
+        "max_batch_bytes": 10_000,  # small, so that there are enough requests to go wrong, and to be paced
+        "flush_at": 20,
         "max_connections": 16,
         "retry_initial": 0.01,
         "retry_max": 1,  # the longest Retry-After that the server asks for
         "max_queue_bytes": 1_000_000_000,
     }
-    if rate:
-        return {**options, "rate_limit": rate, "burst": burst}
-    # Small batches, so that there are enough requests to go wrong; in auto a rate at which both ways are used.
-    pace = (1000, 200) if mode == "auto" else (1_000_000, 1_000_000)
-    return {**options, "rate_limit": pace[0], "burst": pace[1], "max_batch_bytes": 20_000, "flush_at": 20}
 
 
 def run(language: str, mode: str, arguments: argparse.Namespace) -> list[str]:
