@@ -73,7 +73,8 @@ def judge(events: int, sent: dict[str, Any], seen: dict[str, Any]) -> list[str]:
         wrong.append(f"accepted is not delivered + failed + queued: {sent}")
     if sent["delivered"] != events or sent["receipts"] != {"delivered": events, "failed": 0}:
         wrong.append(f"the sender does not say that all {events} were delivered: {sent}")
-    counted, requests = sum(sent["requests"].values()), sum(seen["requests"].values())
-    if counted != requests:
-        wrong.append(f"the sender counted {counted} requests, the server {requests}")
+    # libcurl itself may begin again what broke before its body left; the server has read no more than the head of it.
+    counted, begun = sum(sent["requests"].values()), sum(seen["requests"].values())
+    if not begun - seen["unread"] <= counted <= begun:
+        wrong.append(f"the sender counted {counted} requests, the server {begun}, {seen['unread']} of them unread")
     return wrong

@@ -80,6 +80,7 @@ class Server:
         self.ledger = Ledger()
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.unread = 0
         self.over_rate = 0
         self.first = self.last = 0.0
 
@@ -105,6 +106,7 @@ class Server:
         return {
             "requests": dict(self.requests),
             "faults": dict(self.faults),
+            "unread": self.unread,
             "over_rate": self.over_rate,
             "seconds": self.last - self.first,
             "copies": ledger.copies,
@@ -149,6 +151,7 @@ class Connection(asyncio.Protocol):
                     return
                 del self._buffer[: end + 4]
                 if self._head.fault and self._head.fault.unread:
+                    self._server.unread += 1
                     self._end(self._head.fault)
                     return
                 if self._head.headers.get("expect", "").lower() == "100-continue":
