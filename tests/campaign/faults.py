@@ -33,6 +33,7 @@ FAULTS = [
     Fault("closed unread", 0, unread=True),
     Fault("reset unread", 0, unread=True, reset=True),
     Fault("closed", 0),
+    Fault("504 stored", 504, stored=True),
     Fault("lost", 0, stored=True),
     Fault("lost by reset", 0, stored=True, reset=True),
     Fault("closed in the head", stored=True),

@@ -61,4 +61,6 @@ checkBalance()
 await client.close()
 const { accepted, delivered, failed, failedByReason, queued, requests } = client.stats()
 if (idsFile !== '-') writeFileSync(idsFile, deliveredIds.map((id) => `${id}\n`).join(''))
-console.log(JSON.stringify({ accepted, delivered, failed, failed_by_reason: failedByReason, queued, receipts, requests }))
+console.log(
+  JSON.stringify({ accepted, delivered, failed, failed_by_reason: failedByReason, queued, receipts, requests }),
+)

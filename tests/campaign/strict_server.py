@@ -19,26 +19,13 @@ import sys
 import time
 import uuid
 from collections import Counter
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from contract import ACTIONS, Breach, Message, read
 from faults import Fault, Script
 from ledger import Ledger
 
-REASONS = {
-    100: "Continue",
-    200: "OK",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    413: "Content Too Large",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-}
 MAX_HEAD_BYTES = 16_384
 
 
@@ -82,7 +69,6 @@ class Server:
         self.faults: Counter[str] = Counter()
         self.unread = 0
         self.over_rate = 0
-        self.first = self.last = 0.0
 
     def refusal(self, head: Head) -> tuple[int, str] | None:
         """What is wrong with a request before its body is looked at."""
@@ -108,7 +94,6 @@ class Server:
             "faults": dict(self.faults),
             "unread": self.unread,
             "over_rate": self.over_rate,
-            "seconds": self.last - self.first,
             "copies": ledger.copies,
             "lost": ledger.lost,
             "commands": ledger.commands,
@@ -188,8 +173,7 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, head: Head, body: bytes) -> None:
         server, fault = self._server, head.fault
-        server.last = now = time.monotonic()
-        server.first = server.first or now
+        now = time.monotonic()
         within_rate = server.bucket.take(now)
         refusal = server.refusal(head)
         messages: list[Message] = []
@@ -237,7 +221,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, status: int, body: bytes = b"{}", length: int | None = None, more: str = "") -> None:
         head = (
-            f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-type: application/json\r\n"
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body) if length is None else length}\r\n{more}\r\n"
         )
         self._transport.write(head.encode() + body)
