@@ -69,6 +69,8 @@ def judge(events: int, sent: dict[str, Any], seen: dict[str, Any]) -> list[str]:
     wrong += seen["examples"]
     if len(seen["ids"]) != events:
         wrong.append(f"{len(seen['ids'])} of {events} events arrived")
+    if seen["copies"] - events != seen["lost"]:
+        wrong.append(f"{seen['lost']} acknowledgements were lost, and {seen['copies'] - events} events came again")
     if sent["accepted"] != sent["delivered"] + sent["failed"] + sent["queued"]:
         wrong.append(f"accepted is not delivered + failed + queued: {sent}")
     if sent["delivered"] != events or sent["receipts"] != {"delivered": events, "failed": 0}:

@@ -15,6 +15,7 @@ import json
 import os
 import random
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--languages", nargs="+", choices=SENDERS, default=list(SENDERS))
     parser.add_argument("--every", type=float, default=2, help="seconds between two samples")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process stays behind
 
     events = int(arguments.minutes * 60 * RATE)
     soaks: list[Soak] = []
