@@ -59,6 +59,8 @@ def run(language: str, mode: str, arguments: argparse.Namespace) -> list[str]:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, StrictServer(**server_options) as server:
         ids = Path(folder) / "ids"
+        if arguments.spool:
+            options["spool_path"] = Path(folder) / "spool"
         users = max(20, min(3000, events // 15))
         with start_sender(language, server.port, options, events=events, users=users, ids=str(ids)) as sender:
             try:
@@ -103,6 +105,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", help="only these faults (faults.py names them)")
     parser.add_argument("--rate", type=float, default=0, help="the account's requests a second; 0: no limit")
     parser.add_argument("--burst", type=float, default=500)
+    parser.add_argument("--spool", action="store_true", help="give the client a spool")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--languages", nargs="+", choices=SENDERS, default=list(SENDERS))
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
