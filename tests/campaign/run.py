@@ -54,6 +54,7 @@ def run(language: str, mode: str, arguments: argparse.Namespace) -> list[str]:
     events: int = arguments.events
     options = client_options(mode, arguments.rate, arguments.burst)
     server_options: dict[str, Any] = {name: getattr(arguments, name) for name in ("seed", "faults", "rate", "burst")}
+    server_options["slow-start"] = arguments.slow_start
     if arguments.kinds:
         server_options["kinds"] = arguments.kinds
     start = time.monotonic()
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", help="only these faults (faults.py names them)")
     parser.add_argument("--rate", type=float, default=0, help="the account's requests a second; 0: no limit")
     parser.add_argument("--burst", type=float, default=500)
+    parser.add_argument("--slow-start", type=float, default=0, help="seconds that the first request is on its way")
     parser.add_argument("--spool", action="store_true", help="give the client a spool")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--languages", nargs="+", choices=SENDERS, default=list(SENDERS))

@@ -67,6 +67,7 @@ class Server:
         self.ledger = Ledger()
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.slow_start = options.slow_start
         self.unread = 0
         self.over_rate = 0
 
@@ -173,6 +174,8 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, head: Head, body: bytes) -> None:
         server, fault = self._server, head.fault
+        time.sleep(server.slow_start)
+        server.slow_start = 0
         now = time.monotonic()
         within_rate = server.bucket.take(now)
         refusal = server.refusal(head)
@@ -270,6 +273,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", default=[], help="only these faults (faults.py names them)")
     parser.add_argument("--rate", type=float, default=0, help="requests a second; 0: no limit")
     parser.add_argument("--burst", type=float, default=500)
+    parser.add_argument("--slow-start", type=float, default=0, help="seconds that the first request is on its way")
     parser.add_argument("--max-request-bytes", type=int, default=6_000_000)
     parser.add_argument("--client-id", default="hea")
     parser.add_argument("--account-id", default="hea")
