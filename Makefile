@@ -40,7 +40,7 @@ faults: build ## Kill a sending process 200 times in each language; everything a
 	INTILERY_KILLS=200 python -m pytest -q tests/python/test_spool.py -k kill
 	INTILERY_KILLS=200 node --test --test-name-pattern=kill tests/node/spool.test.mjs
 
-campaign: build ## 50,000 events from each language in each mode to a strict server with 20 % faults (ten minutes).
+campaign: build ## 50,000 events from each language in each mode to a strict server with 20 % faults (seven minutes).
 	python tests/campaign/run.py
 	python tests/campaign/run.py --faults 0 --rate 100 --burst 500 --events 20000 --modes auto batch
 

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SENDERS: dict[str, list[str]] = {
     "python": [sys.executable, str(HERE / "sender.py")],
-    # V8 doubles its young generation up to 16 MB as time goes by; at its bound from the start, memory tells of the client.
+    # V8 doubles its young generation as time goes by. Kept small, memory tells of the client.
     "node": ["node", "--max-semi-space-size=2", str(HERE / "sender.mjs")],
     "cpp": [str(ROOT / "build/cmake/tests/core/intilery_campaign_sender")],
 }

@@ -3,7 +3,7 @@
 The first third of the samples is warm-up. Between the second and the last, flat means:
 
 - memory: the median RSS rises by at most 5 % + 4 MB. Less is the allocators' own coming and going; in ten minutes
-  200,000 events lie between the two medians, so a leak of some 40 bytes an event is over it.
+  200,000 events lie between the two medians, so a leak of 25 (C++) to 40 (Node) bytes an event is over it.
 - descriptors: the median rises by at most 2; the sockets, of which faults end one in five, come and go between samples.
 - threads: the highest number does not rise.
 """
