@@ -82,7 +82,8 @@ class Soak:
         self.sender = start_sender(language, self.server.port, OPTIONS, events=events, users=3000, rate=RATE)
 
     def look(self) -> None:
-        self.samples.append(sample(self.sender.pid))
+        if self.sender.poll() is None:
+            self.samples.append(sample(self.sender.pid))
 
     def finish(self) -> list[str]:
         """Waits for the end; prints the row.
@@ -92,10 +93,9 @@ class Soak:
         out, _ = self.sender.communicate(timeout=300)
         seen = self.server.report()
         if self.sender.returncode:
-            wrong = [f"the sender ended with {self.sender.returncode}", *seen["examples"]]
-        else:
-            wrong = judge(self.events, json.loads(out), seen)
-        wrong += not_flat(self.samples)
+            print(f"{self.language}: the sender ended with {self.sender.returncode}", *seen["examples"], sep="\n    ")
+            return ["ended"]
+        wrong = judge(self.events, json.loads(out), seen) + not_flat(self.samples)
         before, after = thirds(self.samples)
         rss = f"{median(s.rss for s in before):.1f} -> {median(s.rss for s in after):.1f} MB"
         descriptors = f"{median(s.descriptors for s in before):g} -> {median(s.descriptors for s in after):g}"
@@ -116,7 +116,7 @@ class Soak:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--minutes", type=float, default=10, help="one or two are too short to judge by")
     parser.add_argument("--faults", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--languages", nargs="+", choices=SENDERS, default=list(SENDERS))
