@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults clean
+.PHONY: help build test demo lint format sanitize faults campaign soak clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -40,6 +40,13 @@ faults: build ## Kill a sending process 200 times in each language; everything a
 	INTILERY_KILLS=200 python -m pytest -q tests/python/test_spool.py -k kill
 	INTILERY_KILLS=200 node --test --test-name-pattern=kill tests/node/spool.test.mjs
 
+campaign: build ## 50,000 events from each language in each mode to a strict server with 20 % faults (seven minutes).
+	python tests/campaign/run.py
+	python tests/campaign/run.py --faults 0 --rate 100 --burst 500 --events 20000 --modes auto batch
+
+soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
+	python tests/campaign/soak.py
+
 clean: ## Remove what was built; keep what was installed.
 	rm -rf build dist
 
@@ -56,7 +63,7 @@ node_modules/.packages: package.json | .venv/.packages
 
 # Each client, built where its users find it.
 
-build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*)
+build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*) $(wildcard tests/campaign/*.cpp)
 	cmake --preset default > /dev/null
 	cmake --build --preset default -- --quiet
 	cmake --install build/cmake > /dev/null

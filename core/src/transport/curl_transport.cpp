@@ -96,7 +96,9 @@ class Exchange {
       response_.status = static_cast<int>(status);
     } else {
       response_.failure = failure_of(result);
-      response_.detail = error_[0] != '\0' ? error_.data() : curl_easy_strerror(result);
+      response_.detail = result == CURLE_SEND_FAIL_REWIND ? "the connection ended without an answer"
+                         : error_[0] != '\0'              ? error_.data()
+                                                          : curl_easy_strerror(result);
       response_.body.clear();
       response_.retry_after.clear();
     }
@@ -141,13 +143,12 @@ class Exchange {
     return written;
   }
 
-  /// libcurl starts over when a kept connection turns out to be dead.
-  static int on_seek(void* self, curl_off_t offset, int origin) {
-    if (offset != 0 || origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+  /// libcurl would send again by itself, up to five times, when a kept connection ends without an answer. But the
+  /// request may have arrived; whether, when and at which pace it goes again is for delivery to say.
+  static int on_seek(void* self, curl_off_t, int) {
     auto* exchange = static_cast<Exchange*>(self);
-    exchange->part_ = 0;
-    exchange->offset_ = 0;
-    return CURL_SEEKFUNC_OK;
+    const bool untouched = exchange->part_ == 0 && exchange->offset_ == 0;
+    return untouched ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
   }
 
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) {
