@@ -93,7 +93,7 @@ async function mismatch(vector, client, sandbox) {
   return body === wire ? undefined : `\n  ${body}\ninstead of\n  ${wire}`
 }
 
-for (const file of readdirSync(folder).filter((name) => name.endsWith('.json'))) {
+for (const file of readdirSync(folder).filter((name) => name.endsWith('.json') && name !== 'faults.json')) {
   test(`the vectors of ${file} hold`, async () => {
     const vectors = JSON.parse(readFileSync(new URL(file, folder), 'utf8'))
     const sandbox = new Sandbox({ rateLimit: 0, maxRequestBytes: 100_000_000 })

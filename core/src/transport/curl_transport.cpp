@@ -28,7 +28,8 @@ struct ListDeleter {
 using Easy = std::unique_ptr<CURL, EasyDeleter>;
 using Headers = std::unique_ptr<curl_slist, ListDeleter>;
 
-/// An answer to an event is short; more of it than this is not kept. A page of events read back may be long.
+/// An answer to an event is short; more of it than this is neither kept nor waited for. A page of events read back may
+/// be long.
 constexpr std::size_t longest_answer = 64'000;
 constexpr std::size_t longest_page = 256'000'000;
 
@@ -91,7 +92,7 @@ class Exchange {
     long request_size = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &request_size);
     response_.sent = request_size > 0;
-    if (result == CURLE_OK) {
+    if (result == CURLE_OK || response_.body_cut) {
       response_.status = static_cast<int>(status);
     } else {
       response_.failure = failure_of(result);
@@ -155,8 +156,8 @@ class Exchange {
     const std::size_t longest = exchange->request_.post ? longest_answer : longest_page;
     const std::size_t kept = std::min(size * count, longest - body.size());
     body.append(data, kept);
-    if (kept < size * count) exchange->response_.body_cut = true;
-    return size * count;
+    exchange->response_.body_cut = kept < size * count;
+    return kept;  // Less than it got: libcurl ends the transfer.
   }
 
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self) {

@@ -1,0 +1,52 @@
+"""Prints docs/faults.md from tests/vectors/faults.json: `python packaging/faults_table.py > docs/faults.md`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+MATRIX = json.loads((Path(__file__).parents[1] / "tests" / "vectors" / "faults.json").read_text(encoding="utf-8"))
+
+HEAD = """\
+# Faults: what bad luck does to an event
+
+Made from `tests/vectors/faults.json`, which the tests of C++, Python and Node run against the sandbox. "Once" is how the
+event ends if the fault meets the first attempt only, "always" if it meets every one, in the tests with `max_retries` = 1
+or a short `delivery_timeout`: by default a client tries on for 5 minutes. In brackets: whether the event arrived, as the error says it, and how many copies the server took;
+they have the same message id. An event of another user is delivered meanwhile, unless "all" says that the fault meets
+everything. What the reasons mean is in [errors](errors.md), when an attempt is made in [delivery](delivery.md).
+
+| on the wire | the client | once | always |
+| --- | --- | --- | --- |
+"""
+
+
+def copies(bounds: list[int]) -> str:
+    least, most = bounds
+    return "" if most <= 1 else f"{least} copies" if least == most else f"{least} or more copies"
+
+
+def ending(row: dict[str, Any], case: str) -> str:
+    if case not in row:
+        return "the same" if case == "once" and "fault" in row else "–"
+    expected = {**MATRIX[case], **row[case]}
+    details = []
+    end = "delivered"
+    if "error" in expected:
+        end = ("AuthError " if expected["error"] == "AuthError" else "") + f"`{expected['reason']}`"
+        details.append(f"arrived: {expected['arrived']}")
+    if most := copies(expected["stored"]):
+        details.append(most)
+    if expected.get("neighbour") == "shares":
+        details.append("all")
+    return end + (f" ({', '.join(details)})" if details else "")
+
+
+def page() -> str:
+    rows = [f"| {row['wire']} | {row['client']} | {ending(row, 'once')} | {ending(row, 'always')} |" for row in MATRIX["rows"]]
+    return HEAD + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
