@@ -24,7 +24,9 @@ everything. What the reasons mean is in [errors](errors.md), when an attempt is 
 
 def copies(bounds: list[int]) -> str:
     least, most = bounds
-    return "" if most <= 1 else f"{least} copies" if least == most else f"{least} or more copies"
+    if most <= 1:
+        return ""
+    return f"{least} copies" if least == most else f"{least} or more copies" if least else f"up to {most} copies"
 
 
 def ending(row: dict[str, Any], case: str) -> str:
@@ -44,7 +46,10 @@ def ending(row: dict[str, Any], case: str) -> str:
 
 
 def page() -> str:
-    rows = [f"| {row['wire']} | {row['client']} | {ending(row, 'once')} | {ending(row, 'always')} |" for row in MATRIX["rows"]]
+    rows = [
+        f"| {row['wire']} | {row['client']} | {ending(row, 'once')} | {ending(row, 'always')} |"
+        for row in MATRIX["rows"]
+    ]
     return HEAD + "\n".join(rows) + "\n"
 
 

@@ -24,7 +24,9 @@ def openssl(*arguments: str, folder: Path) -> None:
 
 
 def make_ca(folder: Path, name: str) -> None:
-    openssl("req", "-x509", *NEW_KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem", folder=folder)
+    openssl(
+        "req", "-x509", *NEW_KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem", folder=folder
+    )
 
 
 def make_certificate(folder: Path, kind: str) -> None:
@@ -47,7 +49,10 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 def serve(raw: socket.socket, context: ssl.SSLContext, port: int) -> None:
     try:
-        with context.wrap_socket(raw, server_side=True) as client, socket.create_connection(("127.0.0.1", port)) as inner:
+        with (
+            context.wrap_socket(raw, server_side=True) as client,
+            socket.create_connection(("127.0.0.1", port)) as inner,
+        ):
             back = threading.Thread(target=pump, args=(inner, client), daemon=True)
             back.start()
             pump(client, inner)

@@ -76,7 +76,8 @@ FaultScript::Rule FaultScript::read_rule(const json& source, const std::string& 
   Rule rule;
   bool effect = false;
   const auto end_with = [&](Ending ending, const std::string& place) {
-    if (rule.fault.ending != Ending::answer) refuse(place, "does not go with another of close, garbage, hang, lost_ack");
+    if (rule.fault.ending != Ending::answer)
+      refuse(place, "does not go with another of close, garbage, hang, lost_ack");
     rule.fault.ending = ending;
   };
   for (const auto& [key, value] : source.items()) {

@@ -29,10 +29,10 @@ struct Fault {
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
   std::chrono::milliseconds delay{0};
-  std::chrono::milliseconds drip{0};            ///< Between the bytes of the answer.
-  std::optional<std::size_t> content_length;    ///< Declared instead of the true one.
-  std::optional<std::size_t> truncate;          ///< Close after so many bytes of the body.
-  std::size_t oversized = 0;                    ///< So many bytes more in the body.
+  std::chrono::milliseconds drip{0};          ///< Between the bytes of the answer.
+  std::optional<std::size_t> content_length;  ///< Declared instead of the true one.
+  std::optional<std::size_t> truncate;        ///< Close after so many bytes of the body.
+  std::size_t oversized = 0;                  ///< So many bytes more in the body.
   Ending ending = Ending::answer;
 };
 

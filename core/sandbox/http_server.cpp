@@ -79,7 +79,7 @@ class Connection : public httplib::Stream {
         send_all(std::string_view(out_).substr(0, out_.size() * 2 / 3));
         return false;
       case HttpAnswer::Ending::garbage:
-        send_all(garbage);
+        send_all(garbage_bytes);
         return false;
     }
     declare_length();
@@ -190,6 +190,7 @@ class Server : public httplib::Server {
     current_connection = connection.get();
     bool closed = false;
     while (!closed && connection->wait_for_request()) {
+      connection->answer = {};
       if (!process_request(*connection, /*close_connection=*/false, closed, nullptr)) closed = true;
       if (!connection->finish()) break;
     }

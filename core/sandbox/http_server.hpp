@@ -16,7 +16,7 @@
 namespace intilery::testing {
 
 /// Bytes that are neither HTTP nor text.
-inline constexpr std::string_view garbage{"\x16\x03garbage\0\xff\xfe that is no HTTP\r\n\r\n", 32};
+inline constexpr std::string_view garbage_bytes{"\x16\x03garbage\0\xff\xfe that is no HTTP\r\n\r\n", 32};
 
 struct HttpRequest {
   std::string method;

@@ -226,7 +226,7 @@ struct Sandbox::Impl {
       made = refusal(fault->status.value_or(503), "this answer is cut on the way");
     } else if (fault->status) {
       made = {.status = *fault->status, .headers = fault->headers, .body = fault->body};
-      if (fault->ending == Fault::Ending::garbage) made.body = garbage;
+      if (fault->ending == Fault::Ending::garbage) made.body = garbage_bytes;
     } else if (fault->ending == Fault::Ending::answer || fault->ending == Fault::Ending::lost_ack) {
       made = gate(request, address, action, body, received, stored);
     }

@@ -115,7 +115,9 @@ def set_up(kind: str, sandbox: Sandbox, stack: ExitStack) -> dict[str, str]:
         return {"endpoint": sandbox.url.replace("http:", "https:")}
     if kind.startswith("tls"):
         command = [sys.executable, str(TESTS / "tls_server.py"), kind, str(sandbox.port)]
-        server = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        server = stack.enter_context(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
         assert server.stdout is not None
         told = json.loads(server.stdout.readline())
         return {"endpoint": told["url"], "ca_file": told["ca_file"]}

@@ -286,6 +286,9 @@ class CurlTransport : public Transport {
     set(CURLOPT_HTTP_VERSION, static_cast<long>(options_.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
     set(CURLOPT_CONNECTTIMEOUT_MS, ms(options_.connect_timeout));
     set(CURLOPT_TIMEOUT_MS, ms(options_.request_timeout));
+#if LIBCURL_VERSION_NUM >= 0x075700
+    set(CURLOPT_QUICK_EXIT, 1L);  // Else a name server that is silent holds up this thread, and so `close`.
+#endif
     set(CURLOPT_TCP_KEEPALIVE, 1L);
     set(CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
     set(CURLOPT_USERAGENT, user_agent_.c_str());
