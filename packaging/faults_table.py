@@ -11,11 +11,12 @@ MATRIX = json.loads((Path(__file__).parents[1] / "tests" / "vectors" / "faults.j
 HEAD = """\
 # Faults: what bad luck does to an event
 
-Made from `tests/vectors/faults.json`, which the tests of C++, Python and Node run against the sandbox. "Once" is how the
-event ends if the fault meets the first attempt only, "always" if it meets every one, in the tests with `max_retries` = 1
-or a short `delivery_timeout`: by default a client tries on for 5 minutes. In brackets: whether the event arrived, as the error says it, and how many copies the server took;
-they have the same message id. An event of another user is delivered meanwhile, unless "all" says that the fault meets
-everything. What the reasons mean is in [errors](errors.md), when an attempt is made in [delivery](delivery.md).
+Made from `tests/vectors/faults.json`, which the tests of C++, Python and Node run against the sandbox. "Once": what
+becomes of the event if the fault meets its first attempt only. "Always": if it meets every one; the tests give up after
+one retry or a fraction of a second, where a client by default tries on for 5 minutes. In brackets: whether the event
+arrived, as its error says; how many copies the server took, all with the same message id; and "all" where other users'
+events share the fate, which else are delivered meanwhile. [Errors](errors.md) tells what the reasons mean,
+[delivery](delivery.md) when an event is sent again.
 
 | on the wire | the client | once | always |
 | --- | --- | --- | --- |

@@ -67,7 +67,9 @@ async function mismatches(row, when) {
   wrong.push(...notWithin('attempts', fate.attempts, expected.attempts))
   wrong.push(...notWithin('copies', copies, expected.stored))
   if ('pause' in expected) {
-    const [first, second] = requests.filter(({ body }) => body.includes('"unlucky"')).map((request) => request.receivedMs)
+    const [first, second] = requests
+      .filter(({ body }) => body.includes('"unlucky"'))
+      .map((request) => request.receivedMs)
     wrong.push(...notWithin('seconds between the attempts', (second - first) / 1000, expected.pause))
   }
   const shared = expected.neighbour === 'shares' ? fate.reason : undefined
@@ -80,7 +82,7 @@ const camel = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase(
 function inNode(options) {
   const pairs = Object.entries(options)
   return Object.fromEntries(
-    pairs.map(([name, value]) => [camel(name), durations.has(name) ? Math.round(value * 1000) : value]),
+    pairs.map(([name, value]) => [camel(name), durations.has(camel(name)) ? value * 1000 : value]),
   )
 }
 

@@ -40,6 +40,33 @@ def test_an_endless_answer_takes_neither_memory_nor_time(sandbox: Sandbox) -> No
         assert peak_memory() - before < 30_000_000
 
 
+# In namespaces of its own, whose only name server never answers.
+SILENCE = """
+import fcntl, socket, struct, time
+from intilery import Client
+
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+fcntl.ioctl(server, 0x8914, struct.pack("16sH14x", b"lo", 1))  # SIOCSIFFLAGS: the loopback is up
+server.bind(("127.0.0.53", 53))
+client = Client(client_id="hea", account_id="hea", brand_id="HEA", auth_token="t", endpoint="https://intilery.invalid")
+client.track("u", "E")
+server.recv(1)
+began = time.monotonic()
+client.close(timeout=0.1)
+print(time.monotonic() - began)
+"""
+
+
+def test_a_silent_name_server_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.53\n")
+    mount = f'mount --bind {tmp_path / "resolv.conf"} /etc/resolv.conf && exec "$0" -c "$1"'
+    namespaces = ["unshare", "--map-root-user", "--mount", "--net"]
+    if subprocess.run([*namespaces, "sh", "-c", mount, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("namespaces are not allowed here")
+    out = subprocess.run([*namespaces, "sh", "-c", mount, sys.executable, SILENCE], check=True, stdout=subprocess.PIPE)
+    assert float(out.stdout) < 2
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[dict[str, Future[list[str]]]]:
     """All cases at once: most of them wait."""
