@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "transport/loopback.hpp"
+
 namespace intilery::transport {
 
 namespace {
@@ -38,14 +40,13 @@ void initialise_curl() {
   if (once != CURLE_OK) throw std::runtime_error("libcurl cannot be initialised");
 }
 
-bool is_loopback(const std::string& endpoint) {
+bool leads_to_loopback(const std::string& endpoint) {
   const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), &curl_url_cleanup);
   char* host = nullptr;
   curl_url_set(url.get(), CURLUPART_URL, endpoint.c_str(), 0);
   curl_url_get(url.get(), CURLUPART_HOST, &host, 0);
   const std::unique_ptr<char, decltype(&curl_free)> owned(host, &curl_free);
-  const std::string_view name = host == nullptr ? "" : host;
-  return name == "localhost" || name == "[::1]" || name.starts_with("127.");
+  return host != nullptr && is_loopback(host);
 }
 
 /// One request under way, with the handle that carries it. Handles are used again.
@@ -198,7 +199,7 @@ class CurlTransport : public Transport {
     endpoint_ = options.endpoint;
     while (endpoint_.ends_with('/')) endpoint_.pop_back();
     user_agent_ = options.user_agent.empty() ? user_agent : options.user_agent + " " + user_agent;
-    loopback_ = is_loopback(endpoint_);
+    loopback_ = leads_to_loopback(endpoint_);
     set_token(options.auth_token);
   }
   ~CurlTransport() override { abandon(); }
