@@ -33,7 +33,7 @@ class Connection : public httplib::Stream {
   HttpAnswer answer;
 
   /// Waits for the next request. False: the peer is gone, or the server stops.
-  bool wait_for_request() { return from_ < to_ || wait_readable(); }
+  bool wait_for_request() { return from_ < to_ || wait_for(POLLIN); }
 
   bool is_readable() const override { return true; }
   bool is_writable() const override { return true; }
@@ -43,7 +43,7 @@ class Connection : public httplib::Stream {
 
   ssize_t read(char* out, std::size_t size) override {
     if (from_ == to_) {
-      if (!wait_readable()) return -1;
+      if (!wait_for(POLLIN)) return -1;
       const ssize_t received = ::recv(fd_, buffer_.data(), buffer_.size(), 0);
       if (received <= 0) return received;
       from_ = 0;
@@ -72,7 +72,7 @@ class Connection : public httplib::Stream {
         reset();
         return false;
       case HttpAnswer::Ending::hang:
-        while (wait_readable() && ::recv(fd_, buffer_.data(), buffer_.size(), 0) > 0) {
+        while (wait_for(POLLIN) && ::recv(fd_, buffer_.data(), buffer_.size(), 0) > 0) {
         }
         return false;
       case HttpAnswer::Ending::part:
@@ -83,9 +83,8 @@ class Connection : public httplib::Stream {
         return false;
     }
     declare_length();
-    const std::size_t head = out_.find("\r\n\r\n") + 4;
-    if (answer.cut_after && *answer.cut_after < out_.size() - head) {
-      send_all(std::string_view(out_).substr(0, head + *answer.cut_after));
+    if (answer.cut_after) {
+      send_all(std::string_view(out_).substr(0, head_size() + *answer.cut_after));
       return false;
     }
     const bool sent = send_all(out_) && send_padding();
@@ -102,13 +101,15 @@ class Connection : public httplib::Stream {
     ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     is_reset_ = true;
   }
+  std::size_t head_size() const { return out_.find("\r\n\r\n") + 4; }
   void declare_length() {
     if (!answer.declared_length && answer.padding == 0) return;
     constexpr std::string_view name = "Content-Length: ";
-    const std::size_t from = out_.find(name) + name.size();
-    const std::size_t to = out_.find("\r\n", from);
-    const std::size_t length = out_.size() - (out_.find("\r\n\r\n") + 4) + answer.padding;
-    out_.replace(from, to - from, std::to_string(answer.declared_length.value_or(length)));
+    const std::size_t from = out_.find(name);
+    if (from >= head_size()) return;  // a 204 has none
+    const std::size_t length = out_.size() - head_size() + answer.padding;
+    out_.replace(from, out_.find("\r\n", from) - from,
+                 std::string(name) + std::to_string(answer.declared_length.value_or(length)));
   }
   bool send_padding() const {
     const std::string block(std::min<std::size_t>(answer.padding, 256 * 1024), 'x');
@@ -117,9 +118,9 @@ class Connection : public httplib::Stream {
     }
     return true;
   }
-  bool wait_readable() const {
+  bool wait_for(short what) const {
     while (!stopping_) {
-      pollfd entry{fd_, POLLIN, 0};
+      pollfd entry{fd_, what, 0};
       const int ready = ::poll(&entry, 1, poll_slice_ms);
       if (ready > 0) return true;
       if (ready < 0 && errno != EINTR) return false;
@@ -129,15 +130,21 @@ class Connection : public httplib::Stream {
   bool send_all(std::string_view bytes) const {
     const bool drips = answer.drip.count() > 0;
     while (!bytes.empty()) {
-      const ssize_t sent = ::send(fd_, bytes.data(), drips ? 1 : bytes.size(), MSG_NOSIGNAL);
-      if (sent < 0) return false;
-      if (drips) {
-        if (stopping_) return false;
-        std::this_thread::sleep_for(answer.drip);
+      const ssize_t sent = ::send(fd_, bytes.data(), drips ? 1 : bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent < 0) {
+        if (errno != EAGAIN || !wait_for(POLLOUT)) return false;
+        continue;
       }
       bytes.remove_prefix(static_cast<std::size_t>(sent));
+      if (drips && !pause(answer.drip)) return false;
     }
     return true;
+  }
+  /// \returns false if the server stops.
+  bool pause(std::chrono::milliseconds left) const {
+    constexpr std::chrono::milliseconds slice{poll_slice_ms};
+    for (; left.count() > 0 && !stopping_; left -= slice) std::this_thread::sleep_for(std::min(left, slice));
+    return !stopping_;
   }
 
   socket_t fd_;
