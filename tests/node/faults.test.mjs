@@ -101,11 +101,7 @@ async function setUp(kind, sandbox) {
   const leads = (options, end = async () => {}) => ({ options, end })
   if (kind === undefined || kind === 'redirect') return leads({})
   if (kind === 'dns') return leads({ endpoint: 'https://intilery.invalid' })
-  if (kind === 'refused') {
-    const gone = new Sandbox()
-    await gone.stop()
-    return leads({ endpoint: gone.url })
-  }
+  if (kind === 'refused') return leads({ endpoint: 'http://127.0.0.1:1' }) // nobody's; other tests may get a free port
   if (kind === 'tls_none') return leads({ endpoint: sandbox.url.replace('http:', 'https:') })
   const program = fileURLToPath(new URL('../tls_server.py', import.meta.url))
   const server = spawn('python3', [program, kind, String(sandbox.port)], { stdio: ['pipe', 'pipe', 'inherit'] })

@@ -136,8 +136,7 @@ def set_up(kind: str, sandbox: Sandbox, stack: ExitStack) -> dict[str, str]:
     if kind == "dns":
         return {"endpoint": "https://intilery.invalid"}
     if kind == "refused":
-        with Sandbox() as gone:
-            return {"endpoint": gone.url}
+        return {"endpoint": "http://127.0.0.1:1"}  # nobody's, unlike a free port, which other tests may get
     if kind == "tls_none":
         return {"endpoint": sandbox.url.replace("http:", "https:")}
     if kind.startswith("tls"):
