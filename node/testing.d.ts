@@ -37,16 +37,29 @@ export interface Fault {
   /** with this probability. */
   probability?: number
   seed?: number
-  /** Answer this, storing nothing, */
+  /** Answer this, storing nothing. Without it the answer is the real one, and events are stored. */
   status?: number
-  body?: string
+  body?: string | object
   headers?: Record<string, string>
-  /** after so many milliseconds; */
+  /** The answer comes after so many milliseconds, */
   delay_ms?: number
-  /** or close the connection; */
-  close?: 'before' | 'during'
-  /** or answer bytes that are no HTTP; */
+  /** with so many between its bytes, */
+  drip_ms?: number
+  /** declares this length instead of the true one, */
+  content_length?: number
+  /** ends with a close after so many bytes of the body, */
+  truncate?: number
+  /** or has so many bytes more in the body. */
+  oversized?: number
+  /**
+   * Or close the connection before or during the answer, or reset it (TCP) before, during or after the reading of the
+   * request's body. `reset_before` and `reset_during` come before all other rules and know no `user_id`.
+   */
+  close?: 'before' | 'during' | 'reset_before' | 'reset_during' | 'reset_after'
+  /** Or answer bytes that are no HTTP; with a `status`, a body that is no text; */
   garbage?: boolean
+  /** or neither answer nor close; */
+  hang?: boolean
   /** or store the events, then close without an answer. */
   lost_ack?: boolean
 }

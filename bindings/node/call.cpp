@@ -259,13 +259,9 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
 
 void check_data(napi_env env, napi_value data, event::Draft::Command command) {
   TextReader reader;
-  Place place;
-  Value value;
-  if (reader.read(env, data, place)) {
-    value.text = reader.view(place);
-  } else {
-    value.refused = std::make_unique<Refused>(read_refused(env, data));
-  }
+  Value value{.env = env, .given = data, .is_text = false, .place = {}, .text = {}};
+  value.is_text = reader.read_json(env, data, value.place);
+  if (value.is_text) value.text = reader.view(value.place);
   event::check_data(value.source(), command);
 }
 

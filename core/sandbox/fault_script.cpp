@@ -1,6 +1,7 @@
 #include "fault_script.hpp"
 
 #include <algorithm>
+#include <map>
 #include <stdexcept>
 
 namespace intilery::testing {
@@ -25,9 +26,31 @@ std::uint64_t count(const json& value, const std::string& place) {
   return value.get<std::uint64_t>();
 }
 
+std::chrono::milliseconds duration(const json& value, const std::string& place) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(number(value, place, 0, 3.6e6)));
+}
+
 std::string text(const json& value, const std::string& place) {
   if (!value.is_string()) refuse(place, "must be a string");
   return value.get<std::string>();
+}
+
+using Ending = Fault::Ending;
+
+Ending close_ending(const json& value, const std::string& place) {
+  static const std::map<std::string, Ending> endings{
+      {"before", Ending::close_before},       {"during", Ending::close_during},
+      {"reset_before", Ending::reset_before}, {"reset_during", Ending::reset_during},
+      {"reset_after", Ending::reset_after},
+  };
+  const auto found = value.is_string() ? endings.find(value.get<std::string>()) : endings.end();
+  if (found == endings.end())
+    refuse(place, R"(must be "before", "during", "reset_before", "reset_during" or "reset_after")");
+  return found->second;
+}
+
+bool is_before_body(const Fault& fault) {
+  return fault.ending == Ending::reset_before || fault.ending == Ending::reset_during;
 }
 
 bool carries(const json& body, const std::string& user_id) {
@@ -52,6 +75,11 @@ FaultScript::Rule FaultScript::read_rule(const json& source, const std::string& 
   if (!source.is_object()) refuse(rule_name, "must be an object");
   Rule rule;
   bool effect = false;
+  const auto end_with = [&](Ending ending, const std::string& place) {
+    if (rule.fault.ending != Ending::answer)
+      refuse(place, "does not go with another of close, garbage, hang, lost_ack");
+    rule.fault.ending = ending;
+  };
   for (const auto& [key, value] : source.items()) {
     const std::string place = rule_name + ", " + key;
     if (key == "action") {
@@ -77,22 +105,32 @@ FaultScript::Rule FaultScript::read_rule(const json& source, const std::string& 
       if (key == "status") {
         rule.fault.status = static_cast<int>(number(value, place, 200, 599));
       } else if (key == "delay_ms") {
-        rule.fault.delay = std::chrono::milliseconds(static_cast<std::int64_t>(number(value, place, 0, 3.6e6)));
+        rule.fault.delay = duration(value, place);
+      } else if (key == "drip_ms") {
+        rule.fault.drip = duration(value, place);
+      } else if (key == "content_length") {
+        rule.fault.content_length = count(value, place);
+      } else if (key == "truncate") {
+        rule.fault.truncate = count(value, place);
+      } else if (key == "oversized") {
+        rule.fault.oversized = count(value, place);
       } else if (key == "close") {
-        if (value != "before" && value != "during") refuse(place, "must be \"before\" or \"during\"");
-        rule.fault.ending = value == "before" ? Fault::Ending::close_before : Fault::Ending::close_during;
-      } else if (key == "garbage" && value == true) {
-        rule.fault.ending = Fault::Ending::garbage;
-      } else if (key == "lost_ack" && value == true) {
-        rule.fault.ending = Fault::Ending::lost_ack;
-      } else if (key == "garbage" || key == "lost_ack") {
-        refuse(place, "must be true");
+        end_with(close_ending(value, place), place);
+      } else if (key == "garbage" || key == "hang" || key == "lost_ack") {
+        if (value != true) refuse(place, "must be true");
+        end_with(key == "garbage" ? Ending::garbage : key == "hang" ? Ending::hang : Ending::lost_ack, place);
       } else {
         refuse(place, "is not a member of a rule");
       }
     }
   }
-  if (!effect) refuse(rule_name, "has no effect: give status, delay_ms, close, garbage or lost_ack");
+  if (!effect) {
+    refuse(rule_name,
+           "has no effect: give status, delay_ms, drip_ms, content_length, truncate, oversized, close, garbage, hang "
+           "or lost_ack");
+  }
+  if (is_before_body(rule.fault) && !rule.user_id.empty())
+    refuse(rule_name + ", user_id", "cannot be known before the body is read");
   return rule;
 }
 
@@ -110,9 +148,16 @@ bool FaultScript::applies(Rule& rule, const std::string& action, const json& bod
   return true;
 }
 
+std::optional<Fault> FaultScript::next_before_body(const std::string& action) {
+  for (Rule& rule : rules_) {
+    if (is_before_body(rule.fault) && applies(rule, action, {})) return rule.fault;
+  }
+  return std::nullopt;
+}
+
 std::optional<Fault> FaultScript::next(const std::string& action, const json& body) {
   for (Rule& rule : rules_) {
-    if (applies(rule, action, body)) return rule.fault;
+    if (!is_before_body(rule.fault) && applies(rule, action, body)) return rule.fault;
   }
   return std::nullopt;
 }

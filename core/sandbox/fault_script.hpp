@@ -14,11 +14,25 @@ namespace intilery::testing {
 
 /// What to do with one request.
 struct Fault {
-  enum class Ending { answer, close_before, close_during, garbage, lost_ack };
+  enum class Ending {
+    answer,
+    close_before,
+    close_during,
+    reset_before,
+    reset_during,
+    reset_after,
+    garbage,
+    hang,
+    lost_ack,
+  };
   std::optional<int> status;  ///< Answer this instead of the real one.
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
   std::chrono::milliseconds delay{0};
+  std::chrono::milliseconds drip{0};          ///< Between the bytes of the answer.
+  std::optional<std::size_t> content_length;  ///< Declared instead of the true one.
+  std::optional<std::size_t> truncate;        ///< Close after so many bytes of the body.
+  std::size_t oversized = 0;                  ///< So many bytes more in the body.
   Ending ending = Ending::answer;
 };
 
@@ -29,6 +43,8 @@ class FaultScript {
   /// \throws std::invalid_argument naming the rule and the member.
   explicit FaultScript(const std::string& json);
 
+  /// What is to happen before a request's body is read: a reset, or nothing.
+  std::optional<Fault> next_before_body(const std::string& action);
   /// \param body the request's JSON, or a discarded value.
   std::optional<Fault> next(const std::string& action, const nlohmann::json& body);
 

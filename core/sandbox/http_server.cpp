@@ -29,10 +29,11 @@ class Connection : public httplib::Stream {
  public:
   Connection(socket_t fd, const std::atomic<bool>& stopping) : fd_(fd), stopping_(stopping) {}
 
-  HttpAnswer::Ending ending = HttpAnswer::Ending::whole;
+  /// How the answer is to leave; its body went into `write`.
+  HttpAnswer answer;
 
   /// Waits for the next request. False: the peer is gone, or the server stops.
-  bool wait_for_request() { return from_ < to_ || wait_readable(); }
+  bool wait_for_request() { return from_ < to_ || wait_for(POLLIN); }
 
   bool is_readable() const override { return true; }
   bool is_writable() const override { return true; }
@@ -42,7 +43,7 @@ class Connection : public httplib::Stream {
 
   ssize_t read(char* out, std::size_t size) override {
     if (from_ == to_) {
-      if (!wait_readable()) return -1;
+      if (!wait_for(POLLIN)) return -1;
       const ssize_t received = ::recv(fd_, buffer_.data(), buffer_.size(), 0);
       if (received <= 0) return received;
       from_ = 0;
@@ -62,29 +63,64 @@ class Connection : public httplib::Stream {
 
   /// Sends the answer the way it is to end. False: the connection is over.
   bool finish() {
-    using namespace std::string_view_literals;
-    constexpr std::string_view garbage = "\x16\x03garbage\0\xff\xfe that is no HTTP\r\n\r\n"sv;
-    switch (ending) {
+    switch (answer.ending) {
       case HttpAnswer::Ending::whole:
         break;
       case HttpAnswer::Ending::nothing:
+        return false;
+      case HttpAnswer::Ending::reset:
+        reset();
+        return false;
+      case HttpAnswer::Ending::hang:
+        while (wait_for(POLLIN) && ::recv(fd_, buffer_.data(), buffer_.size(), 0) > 0) {
+        }
         return false;
       case HttpAnswer::Ending::part:
         send_all(std::string_view(out_).substr(0, out_.size() * 2 / 3));
         return false;
       case HttpAnswer::Ending::garbage:
-        send_all(garbage);
+        send_all(garbage_bytes);
         return false;
     }
-    const bool sent = send_all(out_);
+    declare_length();
+    if (answer.cut_after) {
+      send_all(std::string_view(out_).substr(0, head_size() + *answer.cut_after));
+      return false;
+    }
+    const bool sent = send_all(out_) && send_padding();
     out_.clear();
     return sent;
   }
 
+  bool is_reset() const { return is_reset_; }
+
  private:
-  bool wait_readable() const {
+  /// From now on a close is a TCP RST.
+  void reset() {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    is_reset_ = true;
+  }
+  std::size_t head_size() const { return out_.find("\r\n\r\n") + 4; }
+  void declare_length() {
+    if (!answer.declared_length && answer.padding == 0) return;
+    constexpr std::string_view name = "Content-Length: ";
+    const std::size_t from = out_.find(name);
+    if (from >= head_size()) return;  // a 204 has none
+    const std::size_t length = out_.size() - head_size() + answer.padding;
+    out_.replace(from, out_.find("\r\n", from) - from,
+                 std::string(name) + std::to_string(answer.declared_length.value_or(length)));
+  }
+  bool send_padding() const {
+    const std::string block(std::min<std::size_t>(answer.padding, 256 * 1024), 'x');
+    for (std::size_t left = answer.padding; left > 0; left -= std::min(left, block.size())) {
+      if (stopping_ || !send_all(std::string_view(block).substr(0, left))) return false;
+    }
+    return true;
+  }
+  bool wait_for(short what) const {
     while (!stopping_) {
-      pollfd entry{fd_, POLLIN, 0};
+      pollfd entry{fd_, what, 0};
       const int ready = ::poll(&entry, 1, poll_slice_ms);
       if (ready > 0) return true;
       if (ready < 0 && errno != EINTR) return false;
@@ -92,12 +128,23 @@ class Connection : public httplib::Stream {
     return false;
   }
   bool send_all(std::string_view bytes) const {
+    const bool drips = answer.drip.count() > 0;
     while (!bytes.empty()) {
-      const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent < 0) return false;
+      const ssize_t sent = ::send(fd_, bytes.data(), drips ? 1 : bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent < 0) {
+        if (errno != EAGAIN || !wait_for(POLLOUT)) return false;
+        continue;
+      }
       bytes.remove_prefix(static_cast<std::size_t>(sent));
+      if (drips && !pause(answer.drip)) return false;
     }
     return true;
+  }
+  /// \returns false if the server stops.
+  bool pause(std::chrono::milliseconds left) const {
+    constexpr std::chrono::milliseconds slice{poll_slice_ms};
+    for (; left.count() > 0 && !stopping_; left -= slice) std::this_thread::sleep_for(std::min(left, slice));
+    return !stopping_;
   }
 
   socket_t fd_;
@@ -106,6 +153,7 @@ class Connection : public httplib::Stream {
   std::size_t from_ = 0;
   std::size_t to_ = 0;
   std::string out_;
+  bool is_reset_ = false;
 };
 
 thread_local Connection* current_connection = nullptr;
@@ -149,11 +197,12 @@ class Server : public httplib::Server {
     current_connection = connection.get();
     bool closed = false;
     while (!closed && connection->wait_for_request()) {
+      connection->answer = {};
       if (!process_request(*connection, /*close_connection=*/false, closed, nullptr)) closed = true;
       if (!connection->finish()) break;
     }
     current_connection = nullptr;
-    ::shutdown(fd, SHUT_RDWR);
+    if (!connection->is_reset()) ::shutdown(fd, SHUT_RDWR);
     ::close(fd);
     return true;
   }
@@ -176,11 +225,12 @@ std::string HttpRequest::header(const std::string& name) const {
 struct HttpServer::Impl {
   Server server;
   Handler handler;
+  HeadHandler head_handler;
   int port = 0;
   std::thread accepting;
   std::once_flag stopped;
 
-  void serve(const httplib::Request& request, httplib::Response& response) {
+  static HttpRequest head_of(const httplib::Request& request) {
     HttpRequest incoming;
     incoming.method = request.method;
     incoming.target = request.target;
@@ -191,23 +241,50 @@ struct HttpServer::Impl {
         incoming.headers.emplace_back(lower(name), value);
       }
     }
+    return incoming;
+  }
+
+  /// \returns whether the request ends here.
+  bool end_early(const httplib::Request& request) {
+    const std::optional<double> part = head_handler(head_of(request));
+    if (!part) return false;
+    const auto size = request.get_header_value<std::uint64_t>("Content-Length");
+    std::array<char, 16 * 1024> unused;
+    for (auto left = static_cast<std::uint64_t>(static_cast<double>(size) * *part); left > 0;) {
+      const ssize_t count = current_connection->read(unused.data(), std::min<std::uint64_t>(left, unused.size()));
+      if (count <= 0) break;
+      left -= static_cast<std::uint64_t>(count);
+    }
+    current_connection->answer.ending = HttpAnswer::Ending::reset;
+    return true;
+  }
+
+  void serve(const httplib::Request& request, httplib::Response& response) {
+    HttpRequest incoming = head_of(request);
     incoming.body = request.body;
     HttpAnswer answer = handler(std::move(incoming));
     response.status = answer.status;
     for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value.c_str());
     response.set_content(std::move(answer.body), "application/json");
-    current_connection->ending = answer.ending;
+    answer.body.clear();
+    current_connection->answer = std::move(answer);
   }
 };
 
-HttpServer::HttpServer(const std::string& host, int port, Handler handler) : impl_(std::make_unique<Impl>()) {
+HttpServer::HttpServer(const std::string& host, int port, Handler handler, HeadHandler head_handler)
+    : impl_(std::make_unique<Impl>()) {
   impl_->handler = std::move(handler);
+  impl_->head_handler = std::move(head_handler);
   Server& server = impl_->server;
   server.set_payload_max_length(longest_body);
   server.new_task_queue = [] { return new ThreadPerConnection; };  // httplib owns it
   server.set_socket_options([](socket_t fd) {
     const int on = 1;  // a test may stop a server and start it again on its port
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  });
+  server.set_pre_routing_handler([impl = impl_.get()](const httplib::Request& request, httplib::Response&) {
+    return impl->end_early(request) ? httplib::Server::HandlerResponse::Handled
+                                    : httplib::Server::HandlerResponse::Unhandled;
   });
   const auto serve = [impl = impl_.get()](const httplib::Request& request, httplib::Response& response) {
     impl->serve(request, response);

@@ -2,14 +2,21 @@
 /// HTTP on loopback, with answers that can go wrong.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace intilery::testing {
+
+/// Bytes that are neither HTTP nor text.
+inline constexpr std::string_view garbage_bytes{"\x16\x03garbage\0\xff\xfe that is no HTTP\r\n\r\n", 32};
 
 struct HttpRequest {
   std::string method;
@@ -28,6 +35,8 @@ struct HttpAnswer {
   enum class Ending {
     whole,    ///< As it should.
     nothing,  ///< Closed without a byte.
+    reset,    ///< The same with a TCP RST instead of a FIN.
+    hang,     ///< Nothing comes, and nothing is closed, until the peer closes.
     part,     ///< Closed amid the answer.
     garbage,  ///< Bytes that are no HTTP, then closed.
   };
@@ -35,15 +44,22 @@ struct HttpAnswer {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   Ending ending = Ending::whole;
+  std::optional<std::size_t> declared_length = {};  ///< Content-Length, if not the true one.
+  std::optional<std::size_t> cut_after = {};        ///< Closed after so many bytes of the body.
+  std::size_t padding = 0;                          ///< So many bytes more in the body; never held in memory.
+  std::chrono::milliseconds drip{0};                ///< Between the bytes.
 };
 
 /// Serves until it is destroyed, one thread a connection.
 class HttpServer {
  public:
   using Handler = std::function<HttpAnswer(HttpRequest)>;  ///< Called on many threads at once.
+  /// Sees a request before its body is read. \returns the part of the body to read before the connection is reset;
+  /// nothing if all is well. Called on many threads at once.
+  using HeadHandler = std::function<std::optional<double>(HttpRequest)>;
 
   /// \throws std::runtime_error if the address cannot be bound.
-  HttpServer(const std::string& host, int port, Handler handler);
+  HttpServer(const std::string& host, int port, Handler handler, HeadHandler head_handler);
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;

@@ -150,14 +150,38 @@ struct Sandbox::Impl {
       throw std::invalid_argument("rate_limit must not be negative, and burst at least 1");
     }
     if (options.port < 0 || options.port > 65'535) throw std::invalid_argument("port must be from 0 to 65535");
-    server = std::make_unique<HttpServer>(options.host, options.port,
-                                          [this](HttpRequest request) { return serve(std::move(request)); });
+    server = std::make_unique<HttpServer>(
+        options.host, options.port, [this](HttpRequest request) { return serve(std::move(request)); },
+        [this](HttpRequest request) { return reset_early(std::move(request)); });
+  }
+
+  /// \returns the part of the body to read before the connection is reset, if it is to be.
+  std::optional<double> reset_early(HttpRequest request) {
+    if (request.method != "POST") return std::nullopt;
+    const std::int64_t received = wire_now();
+    const std::optional<Address> address = parse_address(request.path);
+    std::optional<Fault> fault;
+    {
+      const std::lock_guard lock(mutex);
+      fault = faults.next_before_body(address ? address->rest.front() : std::string());
+    }
+    if (!fault) return std::nullopt;
+    wait(fault->delay);
+    remember(std::move(request), received);
+    return fault->ending == Fault::Ending::reset_during ? 0.5 : 0;
   }
 
   HttpAnswer serve(HttpRequest request) {
     const std::int64_t received = wire_now();
     std::size_t stored = 0;
     HttpAnswer made = handle(request, received, stored);
+    const bool silent = made.ending != HttpAnswer::Ending::whole;
+    remember(std::move(request), received, silent ? 0 : made.status, silent ? "" : made.body, stored);
+    return made;
+  }
+
+  void remember(HttpRequest request, std::int64_t received, int status = 0, std::string answer = {},
+                std::size_t stored = 0) {
     ReceivedRequest seen;
     seen.received_ms = received;
     seen.method = std::move(request.method);
@@ -167,15 +191,9 @@ struct Sandbox::Impl {
       seen.headers.emplace_back(name, name == "auth-token" ? "[redacted]" : std::move(value));
     }
     seen.body = std::move(request.body);
-    const bool silent = made.ending != HttpAnswer::Ending::whole;
-    seen.status = silent ? 0 : made.status;
-    if (!silent) seen.answer = made.body;
+    seen.status = status;
+    seen.answer = std::move(answer);
     seen.events = stored;
-    remember(std::move(seen));
-    return made;
-  }
-
-  void remember(ReceivedRequest seen) {
     const std::lock_guard lock(mutex);
     ++requests_by_status[seen.status];
     bytes_received += seen.body.size();
@@ -201,21 +219,44 @@ struct Sandbox::Impl {
       const std::lock_guard lock(mutex);
       fault = faults.next(action, body);
     }
-    if (fault) wait(fault->delay);
-    if (fault && fault->ending == Fault::Ending::close_before)
-      return {.headers = {}, .body = {}, .ending = HttpAnswer::Ending::nothing};
-    if (fault && fault->ending == Fault::Ending::garbage)
-      return {.headers = {}, .body = {}, .ending = HttpAnswer::Ending::garbage};
-    if (fault && fault->ending == Fault::Ending::close_during) {
-      HttpAnswer cut = refusal(fault->status.value_or(503), "this answer is cut on the way");
-      cut.ending = HttpAnswer::Ending::part;
-      return cut;
+    if (!fault) return gate(request, address, action, body, received, stored);
+    wait(fault->delay);
+    HttpAnswer made;
+    if (fault->ending == Fault::Ending::close_during) {
+      made = refusal(fault->status.value_or(503), "this answer is cut on the way");
+    } else if (fault->status) {
+      made = {.status = *fault->status, .headers = fault->headers, .body = fault->body};
+      if (fault->ending == Fault::Ending::garbage) made.body = garbage_bytes;
+    } else if (fault->ending == Fault::Ending::answer || fault->ending == Fault::Ending::lost_ack) {
+      made = gate(request, address, action, body, received, stored);
     }
-    if (fault && fault->status) return {.status = *fault->status, .headers = fault->headers, .body = fault->body};
-
-    HttpAnswer made = gate(request, address, action, body, received, stored);
-    if (fault && fault->ending == Fault::Ending::lost_ack) made.ending = HttpAnswer::Ending::nothing;
+    made.ending = ending_of(*fault);
+    made.declared_length = fault->content_length;
+    made.cut_after = fault->truncate;
+    made.padding = fault->oversized;
+    made.drip = fault->drip;
     return made;
+  }
+
+  static HttpAnswer::Ending ending_of(const Fault& fault) {
+    switch (fault.ending) {
+      case Fault::Ending::answer:
+        return HttpAnswer::Ending::whole;
+      case Fault::Ending::close_before:
+      case Fault::Ending::lost_ack:
+        return HttpAnswer::Ending::nothing;
+      case Fault::Ending::close_during:
+        return HttpAnswer::Ending::part;
+      case Fault::Ending::reset_before:
+      case Fault::Ending::reset_during:
+      case Fault::Ending::reset_after:
+        return HttpAnswer::Ending::reset;
+      case Fault::Ending::garbage:
+        return fault.status ? HttpAnswer::Ending::whole : HttpAnswer::Ending::garbage;
+      case Fault::Ending::hang:
+        return HttpAnswer::Ending::hang;
+    }
+    return HttpAnswer::Ending::whole;
   }
 
   void wait(std::chrono::milliseconds delay) const {

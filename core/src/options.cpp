@@ -15,6 +15,7 @@
 
 #include "intilery/errors.hpp"
 #include "nearest.hpp"
+#include "transport/loopback.hpp"
 
 namespace intilery {
 
@@ -413,8 +414,7 @@ void check_endpoint(const Options& options, const OptionStyle& style) {
     refuse("endpoint", "invalid_value", "must not have a query or a fragment", style);
   }
   const std::string host = part(CURLUPART_HOST);
-  const bool loopback = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-  if (scheme == "http" && !loopback && !options.allow_insecure_http) {
+  if (scheme == "http" && !transport::is_loopback(host) && !options.allow_insecure_http) {
     refuse("endpoint", "invalid_value",
            "is plain http, which would show the token to everyone on the way; use https, or set " +
                styled("allow_insecure_http", style),

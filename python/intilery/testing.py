@@ -153,8 +153,17 @@ class Sandbox:
         """Replaces the fault script: rules, tried in order for each POST; the first that applies is used.
 
         Members that say which requests: `action`, `user_id`, `after` (skip so many), `times` (apply so often),
-        `probability` and `seed`. Effects: `status` (with `body`, `headers`), `delay_ms`, `close` ("before" or
-        "during"), `garbage` and `lost_ack` (store the events, then close without an answer).
+        `probability` and `seed`.
+
+        The answer: `status`, storing nothing (with `body`, `headers`; with `garbage=True` the body is no text). Without
+        it the real one, and events are stored. How it travels: `delay_ms` (wait before it), `drip_ms` (wait between its
+        bytes), `content_length` (declare this instead of the true one), `truncate` (close after so many bytes of the
+        body), `oversized` (so many bytes more in the body).
+
+        No answer: `close` ("before", "during" the answer; "reset_before", "reset_during", "reset_after": a TCP reset
+        before the request's body is read, amid it, or behind it; the first two come before all other rules and know no
+        `user_id`), `garbage` (bytes that are no HTTP), `hang` (neither an answer nor a close) and `lost_ack` (store the
+        events, then close without an answer).
 
         Raises:
             ValueError: Names the rule and the member that is wrong.

@@ -541,6 +541,8 @@ TEST(OptionsTest, AMistakeIsNamed) {
   wrong.auth_token = "line\nbreak";
   EXPECT_EQ(code(wrong), "auth_token: invalid_value");
   wrong = good;
+  wrong.endpoint = "http://127.example.com";  // looks like a loopback address, and is none
+  EXPECT_EQ(code(wrong), "endpoint: invalid_value");
   wrong.endpoint = "http://example.com";
   EXPECT_EQ(code(wrong), "endpoint: invalid_value");
   wrong.allow_insecure_http = true;

@@ -156,6 +156,7 @@ TEST(VerdictTest, UnavailableAnswersAreTriedAgain) {
     const Verdict verdict = judge(response, Route::event, 0);
     EXPECT_EQ(verdict.kind, Kind::unavailable) << status;
     EXPECT_EQ(verdict.retry_after, 7s) << status;
+    EXPECT_EQ(verdict.may_have_arrived, status != 503) << status;
   }
 }
 

@@ -122,7 +122,14 @@ TEST(OwnPaceTest, EightThatDoNotKnowOfEachOtherShareTheRate) {
   const Fleet::Result result = Fleet(8).run(60s);
   EXPECT_GE(result.used, 0.95);
   EXPECT_LT(result.refused, 0.02);
-  EXPECT_GT(result.least, 0.5);
+  EXPECT_GT(result.least, 0.4);
+}
+
+TEST(OwnPaceTest, SharesGetFairerWithTime) {
+  const Fleet::Result result = Fleet(8).run(300s);
+  EXPECT_GE(result.used, 0.99);
+  EXPECT_LT(result.refused, 0.015);
+  EXPECT_GT(result.least, 0.7);
 }
 
 TEST(OwnPaceTest, TwoShareTheRate) {

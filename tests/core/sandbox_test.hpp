@@ -12,6 +12,8 @@ namespace intilery {
 
 class SandboxTest : public ::testing::Test {
  protected:
+  explicit SandboxTest(intilery::testing::SandboxOptions given = {.rate_limit = 0}) : sandbox(std::move(given)) {}
+
   Options options() const {
     return {.client_id = "hea",
             .account_id = "hea",
@@ -22,7 +24,7 @@ class SandboxTest : public ::testing::Test {
   }
   nlohmann::json events() const { return nlohmann::json::parse(sandbox.events_json()); }
 
-  intilery::testing::Sandbox sandbox{{.rate_limit = 0}};
+  intilery::testing::Sandbox sandbox;
 };
 
 }  // namespace intilery

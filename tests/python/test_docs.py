@@ -110,6 +110,11 @@ def test_the_options_page_is_the_cores_list() -> None:
     assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == page
 
 
+def test_the_faults_page_is_the_matrix_that_the_tests_run() -> None:
+    page = run(sys.executable, "packaging/faults_table.py", cwd=ROOT)
+    assert (ROOT / "docs" / "faults.md").read_text(encoding="utf-8") == page
+
+
 def test_every_code_is_on_the_errors_page() -> None:
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "core" / "src").rglob("*.cpp"))

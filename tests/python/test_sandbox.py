@@ -77,9 +77,33 @@ def test_the_guide_profile_has_no_batch_and_no_screen() -> None:
         assert [event["rawData"]["properties"]["n"] for event in sandbox.events()] == list(range(600))
 
 
-def test_a_wrong_fault_is_named(sandbox: Sandbox) -> None:
-    with pytest.raises(ValueError, match="sttus"):
-        sandbox.set_faults({"sttus": 503})
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        ({"sttus": 503}, "sttus"),
+        ({"status": 99}, "status"),
+        ({"drip_ms": -1}, "drip_ms"),
+        ({"content_length": -1}, "content_length"),
+        ({"truncate": "half"}, "truncate"),
+        ({"oversized": 1.5}, "oversized"),
+        ({"hang": False}, "hang"),
+        ({"close": "reset"}, 'close must be "before", "during", "reset_before"'),
+        ({"close": "before", "hang": True}, "hang does not go with another"),
+        ({"close": "reset_before", "user_id": "u"}, "user_id cannot be known"),
+        ({"times": 1}, "has no effect"),
+    ],
+)
+def test_a_wrong_fault_is_named(sandbox: Sandbox, fault: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=f"rule 0,? ?{named}"):
+        sandbox.set_faults(fault)
+
+
+def test_a_reset_ends_its_request_alone(sandbox: Sandbox) -> None:
+    sandbox.set_faults({"close": "reset_during", "times": 1})
+    with pytest.raises(ConnectionResetError):
+        post(sandbox, "track", GOOD)
+    assert post(sandbox, "track", GOOD)[0] == 200
+    assert [(request.status, request.body == b"") for request in sandbox.requests()] == [(0, True), (200, False)]
 
 
 def test_the_command_prints_its_url_first_and_ends_on_a_signal() -> None:

@@ -89,11 +89,17 @@ class Sandbox {
   /// - which: `"action"` (`"track"`, `"batch"` …), `"user_id"` (a request that carries an event of that user),
   ///   `"after"` (skip so many matching requests first), `"times"` (apply so often; default: always),
   ///   `"probability"` (0 to 1, drawn from `"seed"`, default 1);
-  /// - effect: `"status"` (answer it, storing nothing, with `"body"` and `"headers"` if given),
-  ///   `"delay_ms"` (wait before the answer; goes with any other effect, or alone),
-  ///   `"close": "before"` (close without reading it as an event and without an answer),
-  ///   `"close": "during"` (part of an answer, then close), `"garbage": true` (bytes that are no HTTP),
-  ///   `"lost_ack": true` (store the events, then close without an answer).
+  /// - answer: `"status"` (answer it, storing nothing, with `"body"` and `"headers"` if given; with `"garbage": true`
+  ///   the body is bytes that are no text). Without it the answer is the real one, and events are stored;
+  /// - how the answer travels, with or without a status: `"delay_ms"` (wait before it), `"drip_ms"` (wait between its
+  ///   bytes), `"content_length"` (declare this length instead of the true one), `"truncate"` (close after so many
+  ///   bytes of the body), `"oversized"` (so many bytes more in the body);
+  /// - no answer: `"close": "before"` (close without reading it as an event and without an answer),
+  ///   `"close": "during"` (part of an answer, then close), `"close": "reset_before"`, `"reset_during"`,
+  ///   `"reset_after"` (a TCP reset before the request's body is read, amid it, or behind it; the first two come before
+  ///   all other rules and know no `"user_id"`), `"garbage": true` (bytes that are no HTTP),
+  ///   `"hang": true` (neither an answer nor a close), `"lost_ack": true` (store the events, then close without an
+  ///   answer).
   /// \throws std::invalid_argument naming the rule and the member that is wrong.
   void set_faults(const std::string& script);
 

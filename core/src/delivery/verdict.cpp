@@ -103,8 +103,9 @@ Verdict judge(const transport::Response& response, Route route, std::int64_t uni
       break;
   }
   if (status >= 500) {
-    return verdict(Kind::unavailable, "unavailable", "the server is in trouble (" + with_words + ")",
-                   status == 502 || status == 504);
+    // Only these say that nothing was done; a server may have failed once it had taken the events.
+    const bool undone = status == 501 || status == 503;
+    return verdict(Kind::unavailable, "unavailable", "the server is in trouble (" + with_words + ")", !undone);
   }
   return verdict(Kind::refused, "rejected", "the server refused it (" + with_words + ")");
 }

@@ -13,6 +13,8 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "transport/loopback.hpp"
+
 namespace intilery::transport {
 
 namespace {
@@ -29,7 +31,8 @@ struct ListDeleter {
 using Easy = std::unique_ptr<CURL, EasyDeleter>;
 using Headers = std::unique_ptr<curl_slist, ListDeleter>;
 
-/// An answer to an event is short; more of it than this is not kept. A page of events read back may be long.
+/// An answer to an event is short; more of it than this is neither kept nor waited for. A page of events read back may
+/// be long.
 constexpr std::size_t longest_answer = 64'000;
 constexpr std::size_t longest_page = 256'000'000;
 
@@ -38,14 +41,13 @@ void initialise_curl() {
   if (once != CURLE_OK) throw std::runtime_error("libcurl cannot be initialised");
 }
 
-bool is_loopback(const std::string& endpoint) {
+bool leads_to_loopback(const std::string& endpoint) {
   const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), &curl_url_cleanup);
   char* host = nullptr;
   curl_url_set(url.get(), CURLUPART_URL, endpoint.c_str(), 0);
   curl_url_get(url.get(), CURLUPART_HOST, &host, 0);
   const std::unique_ptr<char, decltype(&curl_free)> owned(host, &curl_free);
-  const std::string_view name = host == nullptr ? "" : host;
-  return name == "localhost" || name == "[::1]" || name.starts_with("127.");
+  return host != nullptr && is_loopback(host);
 }
 
 /// One request under way, with the handle that carries it. Handles are used again.
@@ -92,7 +94,7 @@ class Exchange {
     long request_size = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &request_size);
     response_.sent = request_size > 0;
-    if (result == CURLE_OK) {
+    if (result == CURLE_OK || response_.body_cut) {
       response_.status = static_cast<int>(status);
     } else {
       response_.failure = failure_of(result);
@@ -157,8 +159,8 @@ class Exchange {
     const std::size_t longest = exchange->request_.post ? longest_answer : longest_page;
     const std::size_t kept = std::min(size * count, longest - body.size());
     body.append(data, kept);
-    if (kept < size * count) exchange->response_.body_cut = true;
-    return size * count;
+    exchange->response_.body_cut = kept < size * count;
+    return kept;  // Less than it got: libcurl ends the transfer.
   }
 
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self) {
@@ -199,7 +201,7 @@ class CurlTransport : public Transport {
     endpoint_ = options.endpoint;
     while (endpoint_.ends_with('/')) endpoint_.pop_back();
     user_agent_ = options.user_agent.empty() ? user_agent : options.user_agent + " " + user_agent;
-    loopback_ = is_loopback(endpoint_);
+    loopback_ = leads_to_loopback(endpoint_);
     set_token(options.auth_token);
   }
   ~CurlTransport() override { abandon(); }
@@ -293,6 +295,9 @@ class CurlTransport : public Transport {
     set(CURLOPT_HTTP_VERSION, static_cast<long>(options_.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
     set(CURLOPT_CONNECTTIMEOUT_MS, ms(options_.connect_timeout));
     set(CURLOPT_TIMEOUT_MS, ms(options_.request_timeout));
+#if LIBCURL_VERSION_NUM >= 0x075700
+    set(CURLOPT_QUICK_EXIT, 1L);  // Else a name server that is silent holds up this thread, and so `close`.
+#endif
     set(CURLOPT_TCP_KEEPALIVE, 1L);
     set(CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
     set(CURLOPT_USERAGENT, user_agent_.c_str());

@@ -27,7 +27,7 @@ struct Response {
   std::uint64_t id = 0;
   int status = 0;  ///< 0: no (whole) answer.
   std::string body;
-  bool body_cut = false;  ///< The answer was longer than what is kept.
+  bool body_cut = false;  ///< The answer was longer than what is kept; the rest was not read.
   std::string retry_after;
   Failure failure = Failure::none;
   std::string detail;  ///< What went wrong, for a person. Never holds the token.
