@@ -55,8 +55,9 @@ ErrorInfo closed() {
 }  // namespace
 
 struct ClientCore::Impl {
-  Impl(Options given, const Library& library, std::shared_ptr<Observer> told)
+  Impl(Options given, const Library& library, std::shared_ptr<Observer> told, const OptionStyle& style)
       : options(std::move(given)),
+        brands(options, style),
         observer(std::move(told)),
         encoder(options, library.name, library.version),
         queue(options.max_queue_bytes),
@@ -66,7 +67,8 @@ struct ClientCore::Impl {
                                   std::shared_ptr<const Outcome> outcome) { settled(events, std::move(outcome)); },
                 .log = [this](LogLevel level, const std::string& line) { observer->log(level, line); },
                 .unix_now_ms = event::unix_now_ms,
-                .seed = std::random_device{}()},
+                .seed = std::random_device{}(),
+                .brand_name = [this](std::uint16_t brand) { return brands.name_of(brand); }},
                Clock::now()) {
     // The contract's hint; never more than a warning (design.md, wire).
     const auto has = [](const std::string& text, int (*is)(int)) {
@@ -79,7 +81,7 @@ struct ClientCore::Impl {
     }
     if (!options.spool_path.empty()) {
       spool = std::make_unique<queue::Spool>(
-          options, [this](LogLevel level, const std::string& line) { observer->log(level, line); });
+          options, brands, [this](LogLevel level, const std::string& line) { observer->log(level, line); });
       queue.restore(spool->adopt());
     }
     io_thread = std::thread([this] { run(); });
@@ -185,8 +187,10 @@ struct ClientCore::Impl {
     observer->finished({&finished, 1});
   }
 
-  void submit(queue::EventPtr event, std::uintptr_t tag, Waiting& waiting) {
+  void submit(queue::EventPtr event, std::uintptr_t tag, Waiting& waiting, std::uint16_t brand) {
     event->tag = tag;
+    event->brand = brand;
+    event->lane = queue::lane_of(event->lane, brand);
     if (spool) {
       if (queue.closed()) throw_error(closed());
       std::optional<Released> released;
@@ -243,6 +247,7 @@ struct ClientCore::Impl {
   }
 
   const Options options;
+  Brands brands;
   const std::shared_ptr<Observer> observer;
   const event::Encoder encoder;
   queue::BoundedQueue queue;
@@ -259,13 +264,16 @@ struct ClientCore::Impl {
 };
 
 ClientCore::ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style)
-    : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer))) {}
+    : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer), style)) {}
 
 ClientCore::~ClientCore() = default;
 
 const Options& ClientCore::options() const { return impl_->options; }
 
-void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::MessageId* id, Waiting& waiting) {
+std::uint16_t ClientCore::brand(std::string_view name) { return impl_->brands.number_of(name); }
+
+void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::MessageId* id, Waiting& waiting,
+                        std::uint16_t brand) {
   event::MessageId made;
   event::MessageId& target = id != nullptr ? *id : made;
   queue::EventPtr event;
@@ -275,11 +283,11 @@ void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::Me
     refuse(error, tag);
     return;
   }
-  impl_->submit(std::move(event), tag, waiting);
+  impl_->submit(std::move(event), tag, waiting, brand);
 }
 
 void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t tag, event::MessageId* id,
-                                Waiting& waiting) {
+                                Waiting& waiting, std::uint16_t brand) {
   event::MessageId made;
   event::MessageId& target = id != nullptr ? *id : made;
   queue::EventPtr event;
@@ -289,7 +297,7 @@ void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t
     refuse(error, tag);
     return;
   }
-  impl_->submit(std::move(event), tag, waiting);
+  impl_->submit(std::move(event), tag, waiting, brand);
 }
 
 void ClientCore::refuse(const ValidationError& error, std::uintptr_t tag) {
@@ -326,7 +334,7 @@ void ClientCore::set_auth_token(std::string token) {
 }
 
 Verification ClientCore::verify(std::span<const std::string> message_ids, std::string_view user_id,
-                                milliseconds timeout, Waiting& waiting) {
+                                milliseconds timeout, Waiting& waiting, std::uint16_t brand) {
   const auto read = [&](const std::string& path, Clock::time_point deadline) {
     struct Answer {
       std::mutex mutex;
@@ -339,8 +347,8 @@ Verification ClientCore::verify(std::span<const std::string> message_ids, std::s
       answer->result = std::move(result);
       answer->changed.notify_all();
     };
-    const bool posted = impl_->post([impl = impl_.get(), path, deadline, done] {
-      impl->engine.read({.path = path, .deadline = deadline, .done = done});
+    const bool posted = impl_->post([impl = impl_.get(), path, deadline, done, brand] {
+      impl->engine.read({.path = path, .deadline = deadline, .done = done, .brand = brand});
     });
     if (!posted) throw_error(closed());
     std::unique_lock lock(answer->mutex);

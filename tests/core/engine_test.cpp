@@ -80,7 +80,8 @@ class EngineTest : public testing::Test {
                          },
                      .log = [this](LogLevel, const std::string& line) { log.push_back(line); },
                      .unix_now_ms = [] { return std::int64_t{1'574'087'411'444}; },
-                     .seed = 7},
+                     .seed = 7,
+                     .brand_name = [](std::uint16_t brand) { return brand == 0 ? "HEA" : "HE" + std::to_string(brand); }},
         now);
   }
 

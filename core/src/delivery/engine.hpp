@@ -38,6 +38,7 @@ struct Read {
   std::function<void(ReadResult)> done;  ///< Called once, on the I/O thread.
   int attempts = 0;
   TimePoint not_before{};
+  std::uint16_t brand = 0;
 };
 
 /// What the engine needs of the world around it, so that a test can own it.
@@ -47,6 +48,7 @@ struct Surroundings {
   std::function<void(LogLevel, const std::string&)> log;
   std::function<std::int64_t()> unix_now_ms;
   std::uint64_t seed = 0;  ///< Of the backoff's jitter.
+  std::function<std::string(std::uint16_t brand)> brand_name;
 };
 
 /// The delivery engine. Everything but `fill` is for one thread, and nothing in it waits or asks for the time.
@@ -87,7 +89,8 @@ class Engine {
   bool may_send(TimePoint now);
   bool send_next(TimePoint now);
   std::optional<Route> due(TimePoint now);
-  std::unique_ptr<Shipment> take(Route route, bool alone);
+  std::optional<queue::Lanes::Turn> turn(TimePoint now) const;
+  std::unique_ptr<Shipment> take(Route route, bool alone, TimePoint now);
   void send(std::unique_ptr<Shipment> shipment, TimePoint now);
   void send(Read read, TimePoint now);
   void retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment);
@@ -102,20 +105,21 @@ class Engine {
   void unavailable(std::unique_ptr<Shipment> shipment, TimePoint now);
   void split(std::unique_ptr<Shipment> shipment, TimePoint now);
   void server_is_there(TimePoint now);
+  void brand_is_served(std::uint16_t brand, TimePoint now);
+  Circuit* refusal_of(std::uint16_t brand);
   void pause_for_rate(std::optional<std::chrono::milliseconds> wish, TimePoint now);
 
   void expire(TimePoint now);
   void fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now);
   void fail(const queue::EventList& events, ErrorInfo error);
   Outcome failure(ErrorInfo error) const;
-  ErrorInfo given_up(std::string code, std::string message) const;
+  ErrorInfo given_up(std::uint16_t brand, std::string code, std::string message) const;
   void settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoint now);
 
-  std::string path(Route route, const queue::Event& event) const;
+  std::string path(std::uint16_t brand, std::string_view rest) const;
   void publish(TimePoint now);
 
   const Options options_;
-  const std::string base_path_;
   queue::BoundedQueue& queue_;
   transport::Transport& transport_;
   Surroundings surroundings_;
@@ -123,8 +127,13 @@ class Engine {
   queue::Lanes lanes_;
   TokenBucket bucket_;
   Backoff backoff_;
-  Circuit circuit_;
+  Circuit circuit_;         ///< Open while the server is not there.
   Verdict trouble_;         ///< Why the circuit is open.
+  struct Refusal {
+    Circuit circuit;
+    std::string message;
+  };
+  std::map<std::uint16_t, Refusal> refusals_;  ///< Brands on which the token has no rights. The others go on.
   TimePoint rate_pause_{};  ///< Nothing leaves before.
   bool batch_known_missing_ = false;
   bool closing_ = false;

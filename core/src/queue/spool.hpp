@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "brands.hpp"
 #include "client_core.hpp"
 #include "intilery/options.hpp"
 #include "queue/event_list.hpp"
@@ -28,8 +29,9 @@ class Spool {
   using Log = std::function<void(LogLevel, const std::string&)>;
 
   /// Makes this client's file, and the folder if there is none.
+  /// \param brands must outlive this. Gets the brands of adopted events.
   /// \throws SpoolError if that cannot be.
-  Spool(const Options& options, Log log);
+  Spool(const Options& options, Brands& brands, Log log);
   ~Spool();
 
   /// Removes the files in which nothing is left, and leaves the others to the next client. Nothing can be stored after.
@@ -56,6 +58,8 @@ class Spool {
   struct Caller;
 
   void insert(const std::vector<Caller*>& group);
+  /// Makes the own file again after somebody removed it, with all that it held.
+  void restore_own();
   void forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows);
   EventList adopt(const std::string& path);
   /// Reads a file and keeps it locked, if it is there for us to take. \returns whether it is damaged.
@@ -64,6 +68,7 @@ class Spool {
   void set_aside(const std::string& path, EventList& events);
 
   const Options options_;
+  Brands& brands_;
   const Log log_;
   std::mutex mutex_;                           ///< Held wherever SQLite works; guards what follows.
   std::vector<std::unique_ptr<File>> files_;   ///< The own one, then the adopted; null when emptied.
