@@ -11,9 +11,10 @@ const { maxDepth, serialise } = require('./values.cjs')
 
 const native = load('intilery')
 
-// bindings/node/call.hpp: CallKind, exact_call.
+// bindings/node/call.hpp: CallKind, exact_call, brand_shift.
 const kinds = { identify: 0, track: 1, page: 2, screen: 3, asset: 4, journey: 5, message: 6 }
 const exactCall = 0x100
+const brandShift = 16
 
 // bindings/node/node_client.hpp: Dispatch; client.hpp: LogLevel.
 const dispatchKinds = { fates: 0, log: 1, answer: 2 }
@@ -40,6 +41,14 @@ const members = {
 const busy = new Set()
 
 const fromEnvironment = Symbol('fromEnvironment')
+
+/** What a view is made with, instead of options. */
+class ViewOn {
+  constructor(client, brand) {
+    this.client = client
+    this.brand = brand
+  }
+}
 
 /** JSON.stringify did not do it: the exact serialiser must. */
 const unclear = Symbol('unclear')
@@ -139,6 +148,10 @@ function timeoutOf(options, method) {
 }
 
 class Client extends EventEmitter {
+  /** Of a view: its client, whose private fields are used in place of the view's own, but for `#brand`. */
+  #whole = this
+  /** The brand's number, where the native side looks for it in the kind of a call. */
+  #brand = 0
   #wires
   #submit
   #chunks = new Map()
@@ -159,6 +172,11 @@ class Client extends EventEmitter {
 
   constructor(options = {}, source = undefined) {
     super()
+    if (options instanceof ViewOn) {
+      this.#whole = options.client
+      this.#brand = options.brand << brandShift
+      return
+    }
     const [names, texts] = optionTexts(options)
     const wires = native.createClient(names, texts, source === fromEnvironment, dispatcher(this))
     if (wires.kind !== undefined) throw makeError(wires)
@@ -186,6 +204,20 @@ class Client extends EventEmitter {
       client.#failures.end()
       return flush.remaining ?? 0
     }
+  }
+
+  brand(brandId) {
+    const client = this.#whole
+    if (typeof brandId !== 'string') {
+      throw new ConfigurationError({
+        code: 'wrong_type',
+        path: 'brandId',
+        message: `brandId must be text, not ${kindOf(brandId)}`,
+      })
+    }
+    const brand = client.#wires.brand(brandId)
+    if (typeof brand !== 'number') throw makeError(brand)
+    return new View(client, brand)
   }
 
   identify(call, callback) {
@@ -237,12 +269,12 @@ class Client extends EventEmitter {
 
   async flush(options) {
     const timeout = timeoutOf(options, 'flush')
-    return this.#ask((call) => this.#wires.flush(call, timeout))
+    return this.#whole.#ask((call) => this.#whole.#wires.flush(call, timeout))
   }
 
   async close(options) {
     const timeout = timeoutOf(options, 'close')
-    return this.#ask((call) => this.#wires.close(call, timeout))
+    return this.#whole.#ask((call) => this.#whole.#wires.close(call, timeout))
   }
 
   async verify(messages, options = {}) {
@@ -255,16 +287,18 @@ class Client extends EventEmitter {
         message: 'verify takes message ids, receipts or deliveries',
       })
     }
-    return this.#ask((call) => this.#wires.verify(call, ids, options.userId, timeout))
+    const brand = this.#brand >>> brandShift
+    return this.#whole.#ask((call) => this.#whole.#wires.verify(call, ids, options.userId, timeout, brand))
   }
 
   drained() {
-    if (this.#pending === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#drainWaiters.push(resolve))
+    const client = this.#whole
+    if (client.#pending === 0) return Promise.resolve()
+    return new Promise((resolve) => client.#drainWaiters.push(resolve))
   }
 
   stats() {
-    return this.#wires.stats()
+    return this.#whole.#wires.stats()
   }
 
   setAuthToken(token) {
@@ -275,7 +309,7 @@ class Client extends EventEmitter {
         message: `authToken must be text, not ${kindOf(token)}`,
       })
     }
-    const error = this.#wires.setAuthToken(token)
+    const error = this.#whole.#wires.setAuthToken(token)
     if (error !== undefined) throw makeError(error)
   }
 
@@ -319,14 +353,16 @@ class Client extends EventEmitter {
   }
 
   #refuse(code, path, message, callback) {
-    this.#prepare(callback)
-    const error = this.#wires.refuse(code, path, message)
+    const client = this.#whole
+    client.#prepare(callback)
+    const error = client.#wires.refuse(code, path, message)
     if (error !== undefined) throw makeError(error)
-    return this.#accept('', callback)
+    return client.#accept('', callback)
   }
 
   /** Submits an event; `call` holds the members that all calls have. */
   #send(kind, call, body, name, callback, target = undefined, stepId = undefined, data = undefined) {
+    const client = this.#whole
     const { userId, anonymousId, context, messageId } = call
     let { timestamp } = call
     if (timestamp !== undefined && timestamp !== null && typeof timestamp !== 'string') {
@@ -339,7 +375,7 @@ class Client extends EventEmitter {
     const bodyText = stringify(body)
     const contextText = stringify(context)
     const dataText = stringify(data)
-    this.#prepare(callback)
+    client.#prepare(callback)
 
     let result = true
     if (bodyText !== unclear && contextText !== unclear && dataText !== unclear) {
@@ -351,10 +387,10 @@ class Client extends EventEmitter {
         anonymousId === undefined &&
         messageId === undefined
       ) {
-        result = this.#submit(kind, userId, bodyText, name)
+        result = client.#submit(kind | this.#brand, userId, bodyText, name)
       } else {
-        result = this.#submit(
-          kind,
+        result = client.#submit(
+          kind | this.#brand,
           userId,
           bodyText,
           name,
@@ -371,9 +407,9 @@ class Client extends EventEmitter {
     if (result === true) {
       const levels = kind === kinds.message ? maxDepth + 1 : maxDepth // an event's own braces do not count
       const exact = [stringifyExactly(body, levels), stringifyExactly(context), stringifyExactly(data)]
-      this.#prepare(callback) // a toJSON may have called us
-      result = this.#submit(
-        kind | exactCall,
+      client.#prepare(callback) // a toJSON may have called us
+      result = client.#submit(
+        kind | exactCall | this.#brand,
         userId,
         exact[0],
         name,
@@ -387,7 +423,7 @@ class Client extends EventEmitter {
       )
     }
     if (result !== undefined && typeof result !== 'string') throw makeError(result)
-    return this.#accept(result, callback)
+    return client.#accept(result, callback)
   }
 
   /** Makes all ready that must not fail once the event is accepted. */
@@ -477,6 +513,29 @@ if (Symbol.asyncDispose !== undefined) {
     configurable: true,
     writable: true,
   })
+}
+
+/** A client's view on another brand. Its events are the client's, and disposing of it closes nothing. */
+class View extends Client {
+  #client
+
+  constructor(client, brand) {
+    super(new ViewOn(client, brand))
+    this.#client = client
+  }
+
+  static {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(EventEmitter.prototype))) {
+      if (typeof value !== 'function' || name === 'constructor') continue
+      View.prototype[name] = function (...args) {
+        const result = this.#client[name](...args)
+        return result === this.#client ? this : result
+      }
+    }
+    if (Symbol.asyncDispose !== undefined) {
+      Object.defineProperty(View.prototype, Symbol.asyncDispose, { value: async () => {} })
+    }
+  }
 }
 
 process.on('exit', () => {

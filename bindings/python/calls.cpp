@@ -183,16 +183,17 @@ struct CallDraft {
   }
 };
 
-void submit(OpenClient& client, const Call& call, const Given& given, std::uintptr_t tag, event::MessageId* id) {
+void submit(OpenClient& client, std::uint16_t brand, const Call& call, const Given& given, std::uintptr_t tag,
+            event::MessageId* id) {
   GilWaiting waiting;
   if (call.whole_message) {
     const PyValue whole{given[message], client.default_function.ptr()};
-    client.core->submit_message(source_of(whole), tag, id, waiting);
+    client.core->submit_message(source_of(whole), tag, id, waiting, brand);
     return;
   }
   try {
     const CallDraft made(call, given, client.default_function.ptr());
-    client.core->submit(made.draft, tag, id, waiting);
+    client.core->submit(made.draft, tag, id, waiting, brand);
   } catch (BadValue& bad) {
     client.core->refuse(event::validation_error(std::move(bad)), tag);
   }
@@ -212,7 +213,7 @@ PyObject* run(const Call& call, PyObject* self, PyObject* const* args, Py_ssize_
     std::shared_ptr<DeliveryState> state = client.observer->make_state();
     if (callback) state->observe(std::move(callback));
     try {
-      submit(client, call, given, StateObserver::tag(state), &state->id);
+      submit(client, brand_of(self), call, given, StateObserver::tag(state), &state->id);
     } catch (...) {
       StateObserver::forget(state);
       throw;

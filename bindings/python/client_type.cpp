@@ -3,6 +3,8 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <new>
+#include <utility>
 
 #include "calls.hpp"
 #include "intilery/errors.hpp"
@@ -14,25 +16,25 @@ namespace intilery::python {
 namespace {
 
 struct ClientObject {
-  PyObject_HEAD OpenClient* client;
+  PyObject_HEAD std::shared_ptr<OpenClient> client;
+  std::uint16_t brand;
 };
 
 std::atomic<unsigned> generation{0};
 
 ClientObject* object_of(PyObject* self) { return reinterpret_cast<ClientObject*>(self); }
 
+PyObject* make(PyTypeObject* type, PyObject*, PyObject*) {
+  PyObject* self = type->tp_alloc(type, 0);
+  if (self != nullptr) new (&object_of(self)->client) std::shared_ptr<OpenClient>();
+  return self;
+}
+
 void dealloc(PyObject* self) {
-  OpenClient* client = object_of(self)->client;
+  std::shared_ptr<OpenClient>& client = object_of(self)->client;
   // The parent's client stays as it is: its threads are not here to be joined.
-  if (!is_foreign(self)) {
-    {
-      // Joins the I/O thread, which may need the GIL to let go of a callback.
-      py::gil_scoped_release unlocked;
-      client->core.reset();
-      client->observer->stop();
-    }
-    delete client;
-  }
+  if (client != nullptr && is_foreign(self)) new std::shared_ptr<OpenClient>(std::move(client));
+  client.~shared_ptr();
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);
   Py_DECREF(type);
@@ -45,7 +47,7 @@ unsigned fork_generation() { return generation.load(std::memory_order_relaxed); 
 PyObject* make_client_type() {
   pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1, std::memory_order_relaxed); });
   static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
-                                {Py_tp_new, reinterpret_cast<void*>(PyType_GenericNew)},
+                                {Py_tp_new, reinterpret_cast<void*>(make)},
                                 {Py_tp_methods, event_methods()},
                                 {0, nullptr}};
   static PyType_Spec spec{"intilery._native.ClientBase", sizeof(ClientObject), 0,
@@ -53,8 +55,17 @@ PyObject* make_client_type() {
   return PyType_FromSpec(&spec);
 }
 
+OpenClient::~OpenClient() {
+  // Joins the I/O thread, which may need the GIL to let go of a callback.
+  const py::gil_scoped_release unlocked;
+  core.reset();
+  if (observer) observer->stop();
+}
+
+std::uint16_t brand_of(PyObject* self) { return object_of(self)->brand; }
+
 bool is_foreign(PyObject* self) {
-  const OpenClient* client = object_of(self)->client;
+  const std::shared_ptr<OpenClient>& client = object_of(self)->client;
   return client == nullptr || client->generation != fork_generation();
 }
 
@@ -72,7 +83,13 @@ OpenClient& opened(PyObject* self) {
 void put(PyObject* self, std::unique_ptr<OpenClient> client) {
   if (object_of(self)->client != nullptr) throw std::logic_error("the client is open already");
   client->generation = fork_generation();
-  object_of(self)->client = client.release();
+  object_of(self)->client = std::move(client);
+}
+
+void put_view(PyObject* self, PyObject* client, std::uint16_t brand) {
+  if (object_of(self)->client != nullptr) throw std::logic_error("the client is open already");
+  object_of(self)->client = object_of(client)->client;
+  object_of(self)->brand = brand;
 }
 
 }  // namespace intilery::python

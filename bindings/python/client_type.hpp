@@ -4,6 +4,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <memory>
 
 #include "client_core.hpp"
@@ -17,8 +18,15 @@ class PyObserver : public StateObserver {
   void log(LogLevel level, std::string_view line) override { push_line(level, line); }
 };
 
-/// An open client. The observer outlives the core, since the callback thread reads what is left in it.
+/// An open client, which the Python client and its views on other brands share. The observer outlives the core, since
+/// the callback thread reads what is left in it.
 struct OpenClient {
+  OpenClient() = default;
+  /// With the GIL.
+  ~OpenClient();
+  OpenClient(const OpenClient&) = delete;
+  OpenClient& operator=(const OpenClient&) = delete;
+
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;
   pybind11::object default_function;  ///< Converts what has no JSON form, or null.
@@ -35,10 +43,14 @@ PyObject* make_client_type();
 /// The client behind a Python object.
 /// \throws ClosedError if it was never opened, or belongs to the parent process.
 OpenClient& opened(PyObject* self);
+/// The number of the brand that a Python object sends to.
+std::uint16_t brand_of(PyObject* self);
 /// Whether it belongs to the parent process (or was never opened).
 bool is_foreign(PyObject* self);
 
 /// Puts an open client behind a Python object that has none.
 void put(PyObject* self, std::unique_ptr<OpenClient> client);
+/// Makes a Python object that has none a view on the client behind another.
+void put_view(PyObject* self, PyObject* client, std::uint16_t brand);
 
 }  // namespace intilery::python

@@ -54,6 +54,12 @@ void open(const py::object& self, const py::dict& given, const py::object& defau
   put(self.ptr(), std::move(client));
 }
 
+void open_view(const py::object& self, const py::object& client, const py::object& brand_id) {
+  Options given;
+  set_option(given, "brand_id", option_value("brand_id", brand_id, nullptr));
+  put_view(self.ptr(), client.ptr(), opened(client.ptr()).core->brand(given.brand_id));
+}
+
 py::tuple flush_tuple(const Flush& flush) { return py::make_tuple(flush.delivered, flush.failed, flush.remaining); }
 
 py::tuple flush(const py::object& self, const py::object& timeout) {
@@ -93,7 +99,8 @@ py::tuple verify(const py::object& self, const std::vector<std::string>& message
   GilWaiting waiting;
   const Verification found =
       opened(self.ptr())
-          .core->verify(message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting);
+          .core->verify(message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting,
+                        brand_of(self.ptr()));
   return py::make_tuple(found.expected, found.found, found.missing, found.duplicate);
 }
 
@@ -179,6 +186,7 @@ PYBIND11_MODULE(_native, module) {
   py::class_<CallbackQueue>(module, "CallbackQueue").def("pop", &CallbackQueue::pop);
   module.def("register", &set_registry);
   module.def("open", &open);
+  module.def("open_view", &open_view);
   module.def("callback_queue", [](const py::object& self) { return CallbackQueue{opened(self.ptr()).observer}; });
   module.def("is_foreign", [](const py::object& self) { return is_foreign(self.ptr()); });
   module.def("exit_timeout", [](const py::object& self) {

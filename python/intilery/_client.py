@@ -50,6 +50,7 @@ class _Base(_native.ClientBase):
     """What the clients have in common."""
 
     _thread: threading.Thread | None = None
+    _whole: Self | None = None  # of a view: the client
 
     def __init__(self, **options: Unpack[Options]) -> None:
         self._open(options, from_env=False)
@@ -75,6 +76,22 @@ class _Base(_native.ClientBase):
         self._thread = _callbacks.start(_native.callback_queue(self), loop)
         _lifecycle.opened(self)
 
+    def brand(self, brand_id: str) -> Self:
+        """A view on this client for another brand of the account.
+
+        Events through it go to that brand, and `verify` reads that brand. The queue, the connections, the rate and all
+        else are this client's: `flush`, `close` and `stats` are of the whole. Leaving a `with` on a view, or dropping
+        it, closes nothing; a view keeps its client.
+
+        Raises:
+            ConfigurationError: The name makes no sense as `brand_id`.
+            ClosedError: The client belongs to the process that forked this one.
+        """
+        view = type(self).__new__(type(self))
+        _native.open_view(view, self, brand_id)
+        view.__dict__.update(self.__dict__, _whole=self._whole or self)
+        return view
+
     def stats(self) -> Stats:
         """The client's counters, taken at one moment. Cheap."""
         return Stats(**_native.stats(self))
@@ -88,7 +105,7 @@ class _Base(_native.ClientBase):
         _native.set_auth_token(self, token)
 
     def _finish(self, timeout: float | None) -> Flush:
-        _lifecycle.closed(self)
+        _lifecycle.closed(self._whole or self)
         flush = Flush(*_native.close(self, timeout))
         thread = self._thread
         # A callback may close its own client, and an event loop that waits here could not run the last callbacks.
@@ -160,6 +177,8 @@ class Client(_Base):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._whole is not None:
+            return
         # Whoever pressed Ctrl-C does not want to wait for the queue.
         self.close(_native.exit_timeout(self) if kind is not None and issubclass(kind, KeyboardInterrupt) else None)
 
@@ -202,4 +221,5 @@ class AsyncClient(_Base):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        if self._whole is None:
+            await self.close()

@@ -11,6 +11,8 @@ export async function right(token: string): Promise<number> {
   client.startJourney({ userId: 'u', journeyId: 'j', stepId: '2', data: { plan: 'gold' } })
   client.on('failure', ({ error, event }) => console.log(error.code, event.messageId))
   const receipt: Receipt = await client.track({ userId: 'u', event: 'E', properties: { x: 1 }, timestamp: new Date() })
+  const view: Client = client.brand('HEB')
+  view.track({ userId: 'u', event: 'E' })
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
   return receipt.status + flush.remaining + sandbox.port

@@ -16,6 +16,8 @@ def main(client: Client, token: str) -> float:
     with Client(client_id="a", account_id="a", brand_id="B", auth_token=token, delivery="batch") as other:
         other.identify("u", {"email": "x"})
     client.page(anonymous_id="a-1", properties={"path": "/"})
+    view: Client = client.brand("HEB")
+    view.track("u", "E")
     client.start_journey("u", "j", step_id="2", data={"plan": "gold"})
     return client.track("u", "E", {"x": 1}, on_delivery=told).result(timeout=1).latency
 

@@ -127,14 +127,14 @@ class Engine {
   queue::Lanes lanes_;
   TokenBucket bucket_;
   Backoff backoff_;
-  Circuit circuit_;         ///< Open while the server is not there.
-  Verdict trouble_;         ///< Why the circuit is open.
+  Circuit circuit_;  ///< Open while the server is not there.
+  Verdict trouble_;  ///< Why the circuit is open.
   struct Refusal {
     Circuit circuit;
     std::string message;
   };
   std::map<std::uint16_t, Refusal> refusals_;  ///< Brands on which the token has no rights. The others go on.
-  TimePoint rate_pause_{};  ///< Nothing leaves before.
+  TimePoint rate_pause_{};                     ///< Nothing leaves before.
   bool batch_known_missing_ = false;
   bool closing_ = false;
   std::optional<std::chrono::milliseconds> delivery_timeout_;

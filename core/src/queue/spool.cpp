@@ -33,10 +33,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int application_id = 0x494e5459;  // "INTY"
-constexpr int schema_version = 2;  // 1 had no brand
+constexpr int schema_version = 2;           // 1 had no brand
 constexpr const char* extension = ".spool";
-/// A file that has written so much since it was last empty is made small again.
-constexpr std::size_t shrink_at = 4'000'000;
+/// An empty file that takes so much of the disk is made small again.
+constexpr std::uintmax_t shrink_at = 1'000'000;
 
 constexpr const char* schema = R"(
   CREATE TABLE sender (identity TEXT NOT NULL);
@@ -228,7 +228,8 @@ bool is_old(const fs::path& path) {
 
 bool is_damage(int code) { return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_IOERR; }
 
-/// The event of a row of `read_events`. Null if the row makes no sense: SQLite finds damage to its pages, not inside a row.
+/// The event of a row of `read_events`. Null if the row makes no sense: SQLite finds damage to its pages, not inside a
+/// row.
 EventPtr event_of(Statement& row, Brands& brands) {
   const std::string_view wire = row.bytes(1);
   EventPtr event = Event::make(wire);
@@ -242,7 +243,9 @@ EventPtr event_of(Statement& row, Brands& brands) {
   event->commands = (flags & Flag::commands) != 0;
   event->called_unix_us = row.integer(6);
   event->adopted = true;
-  if (row.integer(3) < 0 || row.integer(3) + 2 > event->size || row.integer(4) > static_cast<int>(event::Action::screen)) return nullptr;
+  if (row.integer(3) < 0 || row.integer(3) + 2 > event->size ||
+      row.integer(4) > static_cast<int>(event::Action::screen))
+    return nullptr;
   try {
     event::check_json(std::string(wire) + "}", nullptr, event::JsonWriter::max_depth + 1);
     if (row.has(7)) event->brand = brands.number_of(row.bytes(7));
@@ -292,8 +295,9 @@ class Spool::File {
   File(fs::path path, std::unique_ptr<Database> db, std::size_t live)
       : path_(std::move(path)),
         db_(std::move(db)),
-        insert_(*db_,
-                "INSERT INTO events (wire, lane, id_size, action, flags, called_unix_us, brand) VALUES (?,?,?,?,?,?,?)"),
+        insert_(
+            *db_,
+            "INSERT INTO events (wire, lane, id_size, action, flags, called_unix_us, brand) VALUES (?,?,?,?,?,?,?)"),
         delete_(*db_, "DELETE FROM events WHERE id = ?"),
         live_(live) {}
 
@@ -366,7 +370,6 @@ class Spool::File {
     const int code = insert_.run();
     if (code != SQLITE_DONE) return code;
     event.spool_row = sqlite3_last_insert_rowid(db_->get());
-    written_ += event.size;
     return SQLITE_OK;
   }
   int remove(std::int64_t row) {
@@ -387,19 +390,27 @@ class Spool::File {
 
   /// Gives the disk back what an empty file does not need.
   void shrink() {
-    if (live_ > 0 || written_ < shrink_at) return;
-    written_ = 0;
+    if (live_ > 0 || size_on_disk() < shrink_at) return;
     db_->run("PRAGMA incremental_vacuum");
     db_->run("PRAGMA wal_checkpoint(TRUNCATE)");
   }
 
  private:
+  std::uintmax_t size_on_disk() const {
+    std::uintmax_t bytes = 0;
+    for (const char* const part : {"", "-wal"}) {
+      std::error_code failed;
+      const std::uintmax_t size = fs::file_size(path_.string() + part, failed);
+      if (!failed) bytes += size;
+    }
+    return bytes;
+  }
+
   fs::path path_;
   std::unique_ptr<Database> db_;
   Statement insert_;
   Statement delete_;
   std::size_t live_;  ///< Rows that are there.
-  std::size_t written_ = 0;
   std::chrono::steady_clock::time_point next_look_{};
 };
 
@@ -605,7 +616,8 @@ void Spool::insert(const std::vector<Caller*>& group) {
   const auto insert_all = [&] {
     for (Caller* caller : group) {
       caller->event->spool_file = 0;
-      if (const int code = own.insert(*caller->event, brands_.name_of(caller->event->brand)); code != SQLITE_OK) return code;
+      if (const int code = own.insert(*caller->event, brands_.name_of(caller->event->brand)); code != SQLITE_OK)
+        return code;
     }
     return SQLITE_OK;
   };
@@ -664,7 +676,8 @@ void Spool::store(Event& event) {
   if (self.code == SQLITE_OK) return;
   raise(code_of(self.code),
         "the event was not accepted, for the spool " + options_.spool_path +
-            (self.code == SQLITE_FULL ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") + self.why);
+            (self.code == SQLITE_FULL ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") +
+            self.why);
 }
 
 void Spool::forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows) {
