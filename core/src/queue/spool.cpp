@@ -30,6 +30,7 @@ namespace intilery::queue {
 
 namespace {
 
+using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr int application_id = 0x494e5459;  // "INTY"
@@ -223,7 +224,7 @@ void create_private(const fs::path& path) {
 bool is_old(const fs::path& path) {
   std::error_code failed;
   const fs::file_time_type written = fs::last_write_time(path, failed);
-  return !failed && fs::file_time_type::clock::now() - written > std::chrono::minutes(1);
+  return !failed && fs::file_time_type::clock::now() - written > 1min;
 }
 
 bool is_damage(int code) { return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_IOERR; }
@@ -338,7 +339,7 @@ class Spool::File {
   bool vanished() {
     const auto now = std::chrono::steady_clock::now();
     if (now < next_look_) return false;
-    next_look_ = now + std::chrono::milliseconds(100);
+    next_look_ = now + 100ms;
     std::error_code failed;
     return !fs::exists(path_, failed) && !failed;
   }
@@ -505,7 +506,14 @@ Spool::Spool(const Options& options, Brands& brands, Log log)
     : options_(options), brands_(brands), log_(std::move(log)) {
   make_folder(options_.spool_path);
   const std::lock_guard lock(mutex_);
-  files_.push_back(File::make(options_));
+  files_.emplace_back();
+  try {
+    restore_own();
+  } catch (const SpoolError& error) {
+    if (error.code() != "spool_full") throw;
+    // What earlier clients left may be what fills the disk: it must be delivered, so the own file has time.
+    log_(LogLevel::warning, std::string(error.what()) + "; no event is accepted until there is room");
+  }
 }
 
 Spool::~Spool() { close(); }
@@ -516,15 +524,15 @@ void Spool::close() {
     if (file) File::leave(file);
   }
   dead_letters_.reset();
+  closed_ = true;
 }
 
 EventList Spool::adopt() {
   std::vector<std::string> paths;
   std::error_code failed;
   for (const fs::directory_entry& entry : fs::directory_iterator(options_.spool_path, failed)) {
-    if (entry.path().extension() == extension && entry.path() != files_.front()->path()) {
-      paths.push_back(entry.path().string());
-    }
+    const bool own = files_.front() && entry.path() == files_.front()->path();
+    if (entry.path().extension() == extension && !own) paths.push_back(entry.path().string());
   }
   std::sort(paths.begin(), paths.end());
   EventList all;
@@ -550,6 +558,7 @@ EventList Spool::adopt(const std::string& path) {
 
 bool Spool::take_over(const std::string& path, EventList& events) {
   const std::lock_guard lock(mutex_);
+  const bool old = is_old(path);
   auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE);
   db->run("PRAGMA locking_mode = EXCLUSIVE");
   const int locked = db->run("BEGIN EXCLUSIVE; COMMIT");
@@ -558,7 +567,7 @@ bool Spool::take_over(const std::string& path, EventList& events) {
   if (!is_damage(locked)) {
     if (version == 0) {
       // Its client died while it made the file: a living one needs no minute until it locks it, and looks then.
-      if (is_old(path) && number(*db, "SELECT count(*) FROM sqlite_master") == 0) unlink_all(path);
+      if (old && number(*db, "SELECT count(*) FROM sqlite_master") == 0) unlink_all(path);
       return false;
     }
     if (version > schema_version) {
@@ -595,20 +604,20 @@ void Spool::set_aside(const std::string& path, EventList& events) {
 
 void Spool::insert(const std::vector<Caller*>& group) {
   const std::lock_guard lock(mutex_);
-  std::string why;
-  if (!files_.front()) {
-    why = "the client is closed";
-  } else if (files_.front()->vanished()) {
+  std::optional<ErrorInfo> failed;
+  if (closed_) {
+    failed = {.kind = ErrorKind::closed, .code = "closed", .message = "the client is closed"};
+  } else if (!files_.front() || files_.front()->vanished()) {
     try {
       restore_own();
     } catch (const IntileryError& error) {
-      why = error.what();
+      failed = error.info();
     }
   }
-  if (!why.empty()) {
+  if (failed) {
     for (Caller* caller : group) {
-      caller->code = SQLITE_MISUSE;
-      caller->why = why;
+      caller->code = failed->code == "spool_full" ? SQLITE_FULL : SQLITE_CANTOPEN;
+      caller->why = failed->message;
     }
     return;
   }
@@ -642,14 +651,14 @@ void Spool::restore_own() {
   std::unique_ptr<File>& own = files_.front();
   make_folder(options_.spool_path);
   std::unique_ptr<File> restored = File::make(options_);
-  if (const Database::Result result = restored->copy(*own); result.code != SQLITE_OK) {
-    const fs::path path = restored->path();
-    restored.reset();
-    unlink_all(path);
-    raise(code_of(result.code), "what it held cannot be copied: " + result.why);
+  if (own) {
+    if (const Database::Result result = restored->copy(*own); result.code != SQLITE_OK) {
+      File::leave(restored);
+      raise(code_of(result.code), "what a removed file held cannot be written again: " + result.why);
+    }
+    log_(LogLevel::warning, "somebody removed the spool file " + own->path().string() + "; its " +
+                                std::to_string(own->live()) + " events stand in " + restored->path().string() + " now");
   }
-  log_(LogLevel::warning, "somebody removed the spool file " + own->path().string() + "; its " +
-                              std::to_string(own->live()) + " events stand in " + restored->path().string() + " now");
   own = std::move(restored);
 }
 
@@ -688,20 +697,32 @@ void Spool::forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& ro
   for (auto from = unforgotten_.begin(); from != unforgotten_.end();) {
     const auto to = std::find_if(from, unforgotten_.end(), [&](const auto& row) { return row.first != from->first; });
     if (std::unique_ptr<File>& file = files_[from->first]) {
+      const auto count = static_cast<std::size_t>(to - from);
+      const bool all = count == file->live();
+      const auto started = std::chrono::steady_clock::now();
+      if (!all && started < try_again_) {
+        left.insert(left.end(), from, to);
+        from = to;
+        continue;
+      }
       const Database::Result result = file->db().transact([&] {
         int code = SQLITE_OK;
         for (auto row = from; row != to && code == SQLITE_OK; ++row) code = file->remove(row->second);
         return code;
       });
-      if (result.code == SQLITE_OK) {
-        file->count_removed(static_cast<std::size_t>(to - from));
-        if (from->first > 0 && file->live() == 0) {
+      // A full disk takes no deletion either; but a file of which nothing is needed any more can go as a whole.
+      const bool useless = all && (from->first > 0 || result.code != SQLITE_OK);
+      if (result.code == SQLITE_OK || useless) {
+        file->count_removed(count);
+        if (useless) {
           File::leave(file);
         } else {
           file->shrink();
         }
       } else {
         left.insert(left.end(), from, to);
+        const auto ended = std::chrono::steady_clock::now();
+        try_again_ = ended + std::max<std::chrono::steady_clock::duration>(1s, 10 * (ended - started));
         if (!std::exchange(complained_, true)) {
           log_(LogLevel::warning, "what was delivered cannot be taken out of the spool " + options_.spool_path +
                                       " now: " + result.why + ". It may be sent again, with the same message ids");

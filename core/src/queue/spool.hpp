@@ -2,6 +2,7 @@
 /// Events on disk, so that they outlive the process.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -58,7 +59,8 @@ class Spool {
   struct Caller;
 
   void insert(const std::vector<Caller*>& group);
-  /// Makes the own file again after somebody removed it, with all that it held.
+  /// Makes the own file if there is none; again, with all that it held, if somebody removed it.
+  /// \throws SpoolError.
   void restore_own();
   void forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows);
   EventList adopt(const std::string& path);
@@ -70,11 +72,13 @@ class Spool {
   const Options options_;
   Brands& brands_;
   const Log log_;
-  std::mutex mutex_;                           ///< Held wherever SQLite works; guards what follows.
-  std::vector<std::unique_ptr<File>> files_;   ///< The own one, then the adopted; null when emptied.
-  std::unique_ptr<DeadLetters> dead_letters_;  ///< Opened when there is one.
+  std::mutex mutex_;                          ///< Held wherever SQLite works; guards what follows.
+  std::vector<std::unique_ptr<File>> files_;  ///< The own one, then the adopted; null when emptied.
+  bool closed_ = false;
+  std::unique_ptr<DeadLetters> dead_letters_;                        ///< Opened when there is one.
   std::vector<std::pair<std::uint16_t, std::int64_t>> unforgotten_;  ///< Rows that could not be removed yet.
   bool complained_ = false;
+  std::chrono::steady_clock::time_point try_again_{};  ///< To remove them, if that failed.
 
   std::mutex group_mutex_;  ///< Guards the callers who wait for an fsync.
   std::condition_variable group_changed_;
