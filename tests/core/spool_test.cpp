@@ -487,6 +487,15 @@ TEST_F(SpoolTest, ARemovedFolderIsMadeAgainWithWhatItHeld) {
   EXPECT_EQ(finish(client), static_cast<std::uint64_t>(accepted));
 }
 
+TEST_F(SpoolTest, WhatACloseLeavesIsThereEvenIfTheFolderWasRemoved) {
+  Client first(waiting_options());
+  for (int i = 0; i < 10; ++i) first.track("u", "Login");
+  fs::remove_all(folder);
+  EXPECT_EQ(first.close(1ms).remaining, 10u);
+  Client second(options());
+  EXPECT_EQ(finish(second), 10u);
+}
+
 TEST_F(SpoolTest, AFolderThatCannotBeMadeAgainRefusesAtTheCall) {
   Client client(waiting_options());
   client.track("u", "Login");

@@ -327,7 +327,7 @@ class Spool::File {
     must(db->run("PRAGMA user_version = " + std::to_string(schema_version)));
     must(db->run("COMMIT"));
     auto file = std::make_unique<File>(path, std::move(db), 0);
-    if (!fs::exists(path)) return make(options);  // another client took it for a dead one's
+    if (!file->exists()) return make(options);  // another client took it for a dead one's
     return file;
   }
 
@@ -335,13 +335,17 @@ class Spool::File {
   const fs::path& path() const { return path_; }
   std::size_t live() const { return live_; }
 
-  /// Whether somebody removed the file. Looks now and then.
+  /// False if it was removed, or lies in a folder that was.
+  bool exists() const {
+    std::error_code failed;
+    return fs::exists(path_, failed) || failed;
+  }
+  /// The opposite. Looks now and then only.
   bool vanished() {
     const auto now = std::chrono::steady_clock::now();
     if (now < next_look_) return false;
     next_look_ = now + 100ms;
-    std::error_code failed;
-    return !fs::exists(path_, failed) && !failed;
+    return !exists();
   }
 
   /// Copies what another file holds. The rows keep their ids.
@@ -520,6 +524,11 @@ Spool::~Spool() { close(); }
 
 void Spool::close() {
   const std::lock_guard lock(mutex_);
+  try {
+    if (files_.front() && files_.front()->live() > 0 && !files_.front()->exists()) restore_own();
+  } catch (const IntileryError& error) {
+    log_(LogLevel::error, error.what());
+  }
   for (std::unique_ptr<File>& file : files_) {
     if (file) File::leave(file);
   }
