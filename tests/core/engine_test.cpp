@@ -590,6 +590,7 @@ TEST_F(EngineTest, A403OnOneBrandDoesNotHoldUpTheOthers) {
 TEST_F(EngineTest, ARefusedBrandsEventsExpireWhileTheOthersGoOn) {
   options.delivery = DeliveryMode::event;
   options.delivery_timeout = 5s;
+  options.retry_max = 1s;
   begin();
   track("b", "b1", 1);
   track("b", "b2", 1);
@@ -618,6 +619,26 @@ TEST_F(EngineTest, ARefusedBrandsEventsExpireWhileTheOthersGoOn) {
   }
   EXPECT_EQ(fates.at("b3").error, "") << "a brand that lost its events probes with new ones";
   EXPECT_EQ(state(), State::running);
+}
+
+TEST_F(EngineTest, ARefusedBrandAloneWithAServerThatIsGoneDoesNotKeepTheEngineAwake) {
+  options.delivery = DeliveryMode::event;
+  options.max_retries = 0;
+  begin();
+  track("b", "b1", 1);
+  step();
+  answer(403, "");
+  for (int i = 0; i < 3; ++i) track("user-" + std::to_string(i), "a" + std::to_string(i));
+  step();
+  while (!transport.sent.empty()) lose();
+  EXPECT_EQ(fates.size(), 3u) << "only what is refused is left";
+  for (int i = 0; i < 50; ++i) {
+    const Engine::Nap nap = engine->nap(now);
+    ASSERT_TRUE(nap.until && *nap.until > now) << "nothing may leave before";
+    now = *nap.until;
+    step();
+    if (!transport.sent.empty()) answer(403, "");
+  }
 }
 
 /// Whatever the server does, every event gets one fate, and each user's delivered events are in order.

@@ -99,7 +99,7 @@ def test_callbacks_of_an_async_clients_view_run_in_its_loop(brands: Sandbox) -> 
             assert await told is loop
             receipt = await client.track("u", "Login")
             assert receipt.status == 200
-            assert (await heb.verify([receipt], user_id="u")).complete
+            assert (await heb.verify([receipt.message_id], user_id="u")).complete
 
     asyncio.run(main())
     assert by_brand(brands) == {"HEA": 1, "HEB": 1}

@@ -197,13 +197,12 @@ Engine::Nap Engine::nap(TimePoint now) {
       nap.wake_at = never;
       return nap;
     }
-    not_after(std::max(gate, *circuit_.next_probe()));
-    nap.wake_at = never;
-    return nap;
+    gate = std::max(gate, *circuit_.next_probe());
   }
   // … and at which something wants to.
-  const bool gated = gate > now;
-  for (const auto& [moment, shipment] : retries_) {
+  const bool gated = gate > now || circuit_.open();
+  for (const auto& [not_before, shipment] : retries_) {
+    const TimePoint moment = circuit_.open() ? now : not_before;
     const Circuit* const refusal = refusal_of(shipment->brand());
     if (refusal == nullptr) {
       not_after(std::max(gate, moment));
@@ -289,6 +288,12 @@ Circuit* Engine::refusal_of(std::uint16_t brand) {
   return found == refusals_.end() ? nullptr : &found->second.circuit;
 }
 
+/// It said nothing about the token.
+void Engine::end_probe(const Shipment& shipment) {
+  Circuit* const refusal = refusal_of(shipment.brand());
+  if (refusal != nullptr && shipment.probe) refusal->probe_ended();
+}
+
 void Engine::accepted(std::unique_ptr<Shipment> shipment, TimePoint now) {
   brand_is_served(shipment->brand(), now);
   Outcome outcome;
@@ -370,9 +375,7 @@ void Engine::pause_for_rate(std::optional<milliseconds> wish, TimePoint now) {
 
 void Engine::throttled(std::unique_ptr<Shipment> shipment, TimePoint now) {
   server_is_there(now);
-  if (Circuit* const refusal = refusal_of(shipment->brand()); refusal != nullptr && shipment->probe) {
-    refusal->probe_ended();
-  }
+  end_probe(*shipment);
   pause_for_rate(shipment->last.retry_after, now);
   retry_at(std::move(shipment), rate_pause_);
 }
@@ -383,9 +386,7 @@ void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
   if (circuit_.failed(Circuit::Reason::unreachable, shipment->probe, now, wish)) {
     surroundings_.log(LogLevel::warning, "cannot deliver: " + shipment->last.message + ". Trying on; nothing is lost");
   }
-  if (Circuit* const refusal = refusal_of(shipment->brand()); refusal != nullptr && shipment->probe) {
-    refusal->probe_ended();
-  }
+  end_probe(*shipment);
   if (!shipment->failing_since) shipment->failing_since = now;
   ++shipment->failures;
   if (options_.max_retries && static_cast<std::size_t>(shipment->failures) > *options_.max_retries) {

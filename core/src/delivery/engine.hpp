@@ -107,6 +107,7 @@ class Engine {
   void server_is_there(TimePoint now);
   void brand_is_served(std::uint16_t brand, TimePoint now);
   Circuit* refusal_of(std::uint16_t brand);
+  void end_probe(const Shipment& shipment);
   void pause_for_rate(std::optional<std::chrono::milliseconds> wish, TimePoint now);
 
   void expire(TimePoint now);
