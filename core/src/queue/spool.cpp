@@ -244,9 +244,9 @@ EventPtr event_of(Statement& row, Brands& brands) {
   event->commands = (flags & Flag::commands) != 0;
   event->called_unix_us = row.integer(6);
   event->adopted = true;
-  if (row.integer(3) < 0 || row.integer(3) + 2 > event->size ||
-      row.integer(4) > static_cast<int>(event::Action::screen))
-    return nullptr;
+  const bool id_fits = row.integer(3) >= 0 && row.integer(3) + 2 <= event->size;
+  const bool is_action = row.integer(4) >= 0 && row.integer(4) <= static_cast<int>(event::Action::screen);
+  if (!id_fits || !is_action) return nullptr;
   try {
     event::check_json(std::string(wire) + "}", nullptr, event::JsonWriter::max_depth + 1);
     if (row.has(7)) event->brand = brands.number_of(row.bytes(7));
