@@ -12,10 +12,11 @@ const { isFaithful, maxDepth, serialise } = require('./values.cjs')
 
 const native = load('intilery')
 
-// bindings/node/call.hpp: CallKind, exact_call.
+// bindings/node/call.hpp: CallKind, exact_call, brand_shift.
 const kinds = { identify: 0, track: 1, page: 2, screen: 3, asset: 4, journey: 5, message: 6 }
 const actions = ['identify', 'track', 'page', 'screen', 'track', 'track']
 const exactCall = 0x100
+const brandShift = 16
 
 // bindings/node/node_client.hpp: Dispatch.
 const dispatchKinds = { fates: 0, log: 1, answer: 2 }
@@ -41,6 +42,14 @@ const members = {
 const busy = new Set()
 
 const fromEnvironment = Symbol('fromEnvironment')
+
+/** What a view is made with, instead of options. */
+class ViewOn {
+  constructor(client, brand) {
+    this.client = client
+    this.brand = brand
+  }
+}
 
 /** JSON.stringify did not do it: the exact serialiser must. */
 const unclear = Symbol('unclear')
@@ -184,6 +193,10 @@ function messageOf(kind, call, body, name, target, stepId, data) {
 }
 
 class Client extends EventEmitter {
+  /** Of a view: its client, whose private fields are used in place of the view's own, but for `#brand`. */
+  #whole = this
+  /** The brand's number, where the native side looks for it in the kind of a call. */
+  #brand = 0
   #wires
   #submit
   #chunks = new Map()
@@ -205,6 +218,11 @@ class Client extends EventEmitter {
 
   constructor(options = {}, source = undefined) {
     super()
+    if (options instanceof ViewOn) {
+      this.#whole = options.client
+      this.#brand = options.brand << brandShift
+      return
+    }
     const [names, texts] = optionTexts(options)
     this.#beforeSend = functionOption(options, 'beforeSend')
     this.#waitUntil = functionOption(options, 'waitUntil')
@@ -248,6 +266,20 @@ class Client extends EventEmitter {
         client.#log.write(levels.error, `the program ended before ${events} delivered; ${hint}`)
       }
     }
+  }
+
+  brand(brandId) {
+    const client = this.#whole
+    if (typeof brandId !== 'string') {
+      throw new ConfigurationError({
+        code: 'wrong_type',
+        path: 'brandId',
+        message: `brandId must be text, not ${kindOf(brandId)}`,
+      })
+    }
+    const brand = client.#wires.brand(brandId)
+    if (typeof brand !== 'number') throw makeError(brand)
+    return new View(client, brand)
   }
 
   identify(call, callback) {
@@ -299,12 +331,12 @@ class Client extends EventEmitter {
 
   async flush(options) {
     const timeout = timeoutOf(options, 'flush')
-    return this.#ask((call) => this.#wires.flush(call, timeout))
+    return this.#whole.#ask((call) => this.#whole.#wires.flush(call, timeout))
   }
 
   async close(options) {
     const timeout = timeoutOf(options, 'close')
-    return this.#ask((call) => this.#wires.close(call, timeout))
+    return this.#whole.#ask((call) => this.#whole.#wires.close(call, timeout))
   }
 
   async verify(messages, options = {}) {
@@ -317,16 +349,18 @@ class Client extends EventEmitter {
         message: 'verify takes message ids, receipts or deliveries',
       })
     }
-    return this.#ask((call) => this.#wires.verify(call, ids, options.userId, timeout))
+    const brand = this.#brand >>> brandShift
+    return this.#whole.#ask((call) => this.#whole.#wires.verify(call, ids, options.userId, timeout, brand))
   }
 
   drained() {
-    if (this.#pending === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#drainWaiters.push(resolve))
+    const client = this.#whole
+    if (client.#pending === 0) return Promise.resolve()
+    return new Promise((resolve) => client.#drainWaiters.push(resolve))
   }
 
   stats() {
-    return this.#wires.stats()
+    return this.#whole.#wires.stats()
   }
 
   setAuthToken(token) {
@@ -337,7 +371,7 @@ class Client extends EventEmitter {
         message: `authToken must be text, not ${kindOf(token)}`,
       })
     }
-    const error = this.#wires.setAuthToken(token)
+    const error = this.#whole.#wires.setAuthToken(token)
     if (error !== undefined) throw makeError(error)
   }
 
@@ -381,19 +415,21 @@ class Client extends EventEmitter {
   }
 
   #refuse(code, path, message, callback, cause = undefined) {
-    this.#prepare(callback)
-    const error = this.#wires.refuse(code, path, message)
+    const client = this.#whole
+    client.#prepare(callback)
+    const error = client.#wires.refuse(code, path, message)
     if (error !== undefined) throw makeError(error, undefined, cause)
-    const delivery = this.#accept('', callback)
+    const delivery = client.#accept('', callback)
     if (cause !== undefined) setCause(delivery, cause)
     return delivery
   }
 
   #drop(callback) {
-    this.#prepare(callback)
-    const error = this.#wires.drop()
+    const client = this.#whole
+    client.#prepare(callback)
+    const error = client.#wires.drop()
     if (error !== undefined) throw makeError(error)
-    return this.#accept('', callback)
+    return client.#accept('', callback)
   }
 
   /** Sends what `beforeSend` makes of a call. */
@@ -406,7 +442,7 @@ class Client extends EventEmitter {
     // What is no object only `send` can have got, and the core refuses.
     if (!isObject(message)) return this.#send(kinds.message, seen, message, undefined, callback)
 
-    const beforeSend = this.#beforeSend
+    const beforeSend = this.#whole.#beforeSend
     let changed
     try {
       changed = beforeSend(message)
@@ -425,7 +461,8 @@ class Client extends EventEmitter {
 
   /** Submits an event; `call` holds the members that all calls have. */
   #send(kind, call, body, name, callback, target = undefined, stepId = undefined, data = undefined) {
-    if (this.#beforeSend !== undefined && call !== seen) {
+    const client = this.#whole
+    if (client.#beforeSend !== undefined && call !== seen) {
       return this.#sendChanged(kind, call, body, name, callback, target, stepId, data)
     }
     const { userId, anonymousId, context, messageId } = call
@@ -440,7 +477,7 @@ class Client extends EventEmitter {
     const bodyText = stringify(body)
     const contextText = stringify(context)
     const dataText = stringify(data)
-    this.#prepare(callback)
+    client.#prepare(callback)
 
     let result = true
     if (bodyText !== unclear && contextText !== unclear && dataText !== unclear) {
@@ -452,10 +489,10 @@ class Client extends EventEmitter {
         anonymousId === undefined &&
         messageId === undefined
       ) {
-        result = this.#submit(kind, userId, bodyText, name)
+        result = client.#submit(kind | this.#brand, userId, bodyText, name)
       } else {
-        result = this.#submit(
-          kind,
+        result = client.#submit(
+          kind | this.#brand,
           userId,
           bodyText,
           name,
@@ -476,9 +513,9 @@ class Client extends EventEmitter {
         isFaithful(context, contextText) ? contextText : stringifyExactly(context),
         isFaithful(data, dataText) ? dataText : stringifyExactly(data),
       ]
-      this.#prepare(callback) // a toJSON may have called us
-      result = this.#submit(
-        kind | exactCall,
+      client.#prepare(callback) // a toJSON may have called us
+      result = client.#submit(
+        kind | exactCall | this.#brand,
         userId,
         exact[0],
         name,
@@ -492,7 +529,7 @@ class Client extends EventEmitter {
       )
     }
     if (result !== undefined && typeof result !== 'string') throw makeError(result)
-    return this.#accept(result, callback)
+    return client.#accept(result, callback)
   }
 
   /** Makes all ready that must not fail once the event is accepted. */
@@ -596,6 +633,29 @@ if (Symbol.asyncDispose !== undefined) {
     configurable: true,
     writable: true,
   })
+}
+
+/** A client's view on another brand. Its events are the client's, and disposing of it closes nothing. */
+class View extends Client {
+  #client
+
+  constructor(client, brand) {
+    super(new ViewOn(client, brand))
+    this.#client = client
+  }
+
+  static {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(EventEmitter.prototype))) {
+      if (typeof value !== 'function' || name === 'constructor') continue
+      View.prototype[name] = function (...args) {
+        const result = this.#client[name](...args)
+        return result === this.#client ? this : result
+      }
+    }
+    if (Symbol.asyncDispose !== undefined) {
+      Object.defineProperty(View.prototype, Symbol.asyncDispose, { value: async () => {} })
+    }
+  }
 }
 
 process.on('exit', () => {

@@ -236,6 +236,15 @@ export class Client extends EventEmitter<ClientEvents> {
   static fromEnv(options?: Options): Client
 
   /**
+   * A view on this client for another brand of the account: events through it go to that brand, and `verify` reads that
+   * brand. The queue, the connections, the rate and all else are this client's: `flush`, `close`, `stats` and the events
+   * `failure` and `drain` are of the whole. `await using` closes no view.
+   *
+   * @throws {ConfigurationError} the name makes no sense as `brandId`
+   */
+  brand(brandId: string): Client
+
+  /**
    * Says who a user is.
    *
    * @throws {ValidationError} a mistake in the call; nothing was accepted

@@ -180,7 +180,8 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
   std::uint32_t code = 0;
   napi_get_value_uint32(env, arguments[Argument::kind], &code);
   const bool exact = (code & exact_call) != 0;
-  const auto kind = static_cast<CallKind>(code & ~exact_call);
+  const auto kind = static_cast<CallKind>(code & (exact_call - 1));
+  const auto brand = static_cast<std::uint16_t>(code >> brand_shift);
   Waiting waiting;
 
   // A mistake found here must end as one that the core finds: thrown, or reported.
@@ -220,7 +221,7 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
     draft.context = context.source();
     draft.data = data.source();
     if (kind == CallKind::message) {
-      core.submit_message(draft.body, tag, &id, waiting);
+      core.submit_message(draft.body, tag, &id, waiting, brand);
       return Submitted::yes;
     }
     draft.user_id = view(user_id);
@@ -250,7 +251,7 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
       default:
         break;
     }
-    core.submit(draft, tag, &id, waiting);
+    core.submit(draft, tag, &id, waiting, brand);
   } catch (BadValue& bad) {
     core.refuse(event::validation_error(std::move(bad)), tag);
   }

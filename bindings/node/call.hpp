@@ -17,7 +17,7 @@ namespace intilery::node {
 /// (`body`, `context`, `data`) is JSON text made by JSON.stringify, or what node/values.cjs says of a value that cannot
 /// travel: `[code, detail, ...path]`.
 enum class Argument : std::size_t {
-  kind,  ///< A `CallKind`, plus `exact_call` if values.cjs wrote the values.
+  kind,  ///< A `CallKind`, plus `exact_call` if values.cjs wrote the values, plus the brand from `brand_shift` on.
   user_id,
   body,   ///< Traits or properties; the whole message for `CallKind::message`.
   event,  ///< Event name; a screen's name; a command's.
@@ -33,6 +33,7 @@ enum class Argument : std::size_t {
 
 enum class CallKind : std::uint32_t { identify, track, page, screen, asset, journey, message };
 constexpr std::uint32_t exact_call = 0x100;
+constexpr unsigned brand_shift = 16;
 
 /// What becomes of a call.
 enum class Submitted {

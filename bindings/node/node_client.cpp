@@ -100,6 +100,9 @@ Napi::Object NodeClient::wires(Napi::Env env) {
                         },
                         name));
   };
+  add("brand", [](NodeClient& client, const Napi::CallbackInfo& info) -> Napi::Value {
+    return Napi::Number::New(info.Env(), client.core_->brand(info[0].As<Napi::String>().Utf8Value()));
+  });
   add("refuse", [](NodeClient& client, const Napi::CallbackInfo& info) { return client.refuse(info); });
   add("drop", [](NodeClient& client, const Napi::CallbackInfo& info) { return client.drop(info); });
   add("setIds", [](NodeClient& client, const Napi::CallbackInfo& info) { return client.set_ids(info); });
@@ -127,9 +130,10 @@ Napi::Object NodeClient::wires(Napi::Env env) {
     for (std::uint32_t i = 0; i < given.Length(); ++i) ids.push_back(given.Get(i).As<Napi::String>());
     std::string user_id = info[2].IsString() ? info[2].As<Napi::String>() : std::string();
     const auto timeout = timeout_of(info[3]).value_or(std::chrono::seconds(30));
+    const auto brand = static_cast<std::uint16_t>(info[4].As<Napi::Number>().Uint32Value());
     client.run(info[0].As<Napi::Number>(),
-               [&client, ids = std::move(ids), user_id = std::move(user_id), timeout](Waiting& waiting) {
-                 return Result(client.core_->verify(ids, user_id, timeout, waiting));
+               [&client, ids = std::move(ids), user_id = std::move(user_id), timeout, brand](Waiting& waiting) {
+                 return Result(client.core_->verify(ids, user_id, timeout, waiting, brand));
                });
     return info.Env().Undefined();
   });

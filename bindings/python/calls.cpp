@@ -219,7 +219,7 @@ py::dict message_of(const Call& call, const Given& given, PyObject* default_func
 }
 
 /// Sends what `before_send` makes of the call.
-void submit_changed(OpenClient& client, const Call& call, const Given& given, std::uintptr_t tag,
+void submit_changed(OpenClient& client, std::uint16_t brand, const Call& call, const Given& given, std::uintptr_t tag,
                     event::MessageId* id) {
   PyValue whole{given[message], client.default_function.ptr()};
   py::object object;  // stays null if `send` got something else than an object, which the core refuses
@@ -246,20 +246,21 @@ void submit_changed(OpenClient& client, const Call& call, const Given& given, st
     whole.object = object.ptr();
   }
   GilWaiting waiting;
-  client.core->submit_message(source_of(whole), tag, id, waiting);
+  client.core->submit_message(source_of(whole), tag, id, waiting, brand);
 }
 
-void submit(OpenClient& client, const Call& call, const Given& given, std::uintptr_t tag, event::MessageId* id) {
-  if (client.before_send) return submit_changed(client, call, given, tag, id);
+void submit(OpenClient& client, std::uint16_t brand, const Call& call, const Given& given, std::uintptr_t tag,
+            event::MessageId* id) {
+  if (client.before_send) return submit_changed(client, brand, call, given, tag, id);
   GilWaiting waiting;
   if (call.whole_message) {
     const PyValue whole{given[message], client.default_function.ptr()};
-    client.core->submit_message(source_of(whole), tag, id, waiting);
+    client.core->submit_message(source_of(whole), tag, id, waiting, brand);
     return;
   }
   try {
     const CallDraft made(call, given, client.default_function.ptr());
-    client.core->submit(made.draft, tag, id, waiting);
+    client.core->submit(made.draft, tag, id, waiting, brand);
   } catch (BadValue& bad) {
     client.core->refuse(event::validation_error(std::move(bad)), tag);
   }
@@ -279,7 +280,7 @@ PyObject* run(const Call& call, PyObject* self, PyObject* const* args, Py_ssize_
     std::shared_ptr<DeliveryState> state = client.observer->make_state();
     if (callback) state->observe(std::move(callback));
     try {
-      submit(client, call, given, StateObserver::tag(state), &state->id);
+      submit(client, brand_of(self), call, given, StateObserver::tag(state), &state->id);
     } catch (...) {
       StateObserver::forget(state);
       throw;

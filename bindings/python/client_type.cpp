@@ -16,13 +16,17 @@ namespace {
 
 struct ClientObject {
   PyObject_HEAD OpenClient* client;
+  PyObject* whole;  ///< Of a view: the client, which alone has an OpenClient.
+  std::uint16_t brand;
 };
 
 ClientObject* object_of(PyObject* self) { return reinterpret_cast<ClientObject*>(self); }
+PyObject* whole_of(PyObject* self) { return object_of(self)->whole != nullptr ? object_of(self)->whole : self; }
 
 // The program's functions often hold what holds the client.
 int traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
+  Py_VISIT(object_of(self)->whole);
   const OpenClient* client = object_of(self)->client;
   if (client == nullptr) return 0;
   Py_VISIT(client->default_function.ptr());
@@ -45,7 +49,7 @@ void dealloc(PyObject* self) {
   PyObject_GC_UnTrack(self);
   OpenClient* client = object_of(self)->client;
   // The parent's client stays as it is: its threads are not here to be joined.
-  if (!is_foreign(self)) {
+  if (client != nullptr && !is_foreign(self)) {
     {
       // Joins the I/O thread, which may need the GIL to let go of a callback.
       py::gil_scoped_release unlocked;
@@ -55,6 +59,7 @@ void dealloc(PyObject* self) {
     client->observer->on_error = nullptr;
     delete client;
   }
+  Py_XDECREF(object_of(self)->whole);
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);
   Py_DECREF(type);
@@ -67,6 +72,7 @@ void OpenClient::start() {
   observer->on_error = on_error.ptr();
   core =
       std::make_unique<ClientCore>(options, Library{.name = "intilery-python", .version = INTILERY_VERSION}, observer);
+  for (const std::string& brand : brands) core->brand(brand);  // under the same numbers
 }
 
 PyObject* make_client_type() {
@@ -81,7 +87,9 @@ PyObject* make_client_type() {
   return PyType_FromSpec(&spec);
 }
 
-OpenClient* find(PyObject* self) { return object_of(self)->client; }
+OpenClient* find(PyObject* self) { return object_of(whole_of(self))->client; }
+
+std::uint16_t brand_of(PyObject* self) { return object_of(self)->brand; }
 
 bool is_foreign(PyObject* self) {
   const OpenClient* client = find(self);
@@ -100,7 +108,7 @@ OpenClient& opened(PyObject* self) {
       throw_error({.kind = ErrorKind::closed, .code = "closed", .message = "the client is closed; make a new one"});
     }
     client->start();  // with the GIL, so that no other thread does the same
-    py::handle(registry().reopened)(py::handle(self));
+    py::handle(registry().reopened)(py::handle(whole_of(self)));
   }
   return *client;
 }
@@ -108,6 +116,16 @@ OpenClient& opened(PyObject* self) {
 void put(PyObject* self, std::unique_ptr<OpenClient> client) {
   if (object_of(self)->client != nullptr) throw std::logic_error("the client is open already");
   object_of(self)->client = client.release();
+}
+
+void put_view(PyObject* self, PyObject* client, const std::string& brand_id) {
+  if (find(self) != nullptr) throw std::logic_error("the client is open already");
+  OpenClient& opened_client = opened(client);
+  const std::uint16_t brand = opened_client.core->brand(brand_id);
+  if (brand > opened_client.brands.size()) opened_client.brands.push_back(brand_id);
+  object_of(self)->whole = whole_of(client);
+  Py_INCREF(object_of(self)->whole);
+  object_of(self)->brand = brand;
 }
 
 }  // namespace intilery::python

@@ -4,7 +4,10 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "client_core.hpp"
 #include "delivery_state.hpp"
@@ -26,7 +29,8 @@ struct OpenClient {
   /// Makes observer and core with the options; in a forked child, its own in the place of its parent's.
   void start();
 
-  Options options;  ///< With the newest token.
+  Options options;                  ///< With the newest token.
+  std::vector<std::string> brands;  ///< Of views, in the order of their numbers, which begin at 1.
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;
   pybind11::object default_function;  ///< Converts what has no JSON form, or null.
@@ -44,10 +48,15 @@ PyObject* make_client_type();
 OpenClient& opened(PyObject* self);
 /// The same as it stands: the parent's, too. Null: never opened.
 OpenClient* find(PyObject* self);
+/// The number of the brand that a Python object sends to.
+std::uint16_t brand_of(PyObject* self);
 /// Whether it belongs to the parent process (or was never opened).
 bool is_foreign(PyObject* self);
 
 /// Puts an open client behind a Python object that has none.
 void put(PyObject* self, std::unique_ptr<OpenClient> client);
+/// Makes a Python object that has none a view on another, which it keeps.
+/// \throws ConfigurationError naming `brand_id`.
+void put_view(PyObject* self, PyObject* client, const std::string& brand_id);
 
 }  // namespace intilery::python

@@ -59,6 +59,12 @@ void open(const py::object& self, const py::dict& given, const py::dict& functio
   put(self.ptr(), std::move(client));
 }
 
+void open_view(const py::object& self, const py::object& client, const py::object& brand_id) {
+  Options given;
+  set_option(given, "brand_id", option_value("brand_id", brand_id, nullptr));
+  put_view(self.ptr(), client.ptr(), given.brand_id);
+}
+
 py::tuple flush_tuple(const Flush& flush) { return py::make_tuple(flush.delivered, flush.failed, flush.remaining); }
 
 py::tuple flush(const py::object& self, const py::object& timeout, const py::object& given_up) {
@@ -117,7 +123,8 @@ py::tuple verify(const py::object& self, const std::vector<std::string>& message
   GilWaiting waiting(given_up);
   const Verification found =
       opened(self.ptr())
-          .core->verify(message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting);
+          .core->verify(message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting,
+                        brand_of(self.ptr()));
   return py::make_tuple(found.expected, found.found, found.missing, found.duplicate);
 }
 
@@ -209,6 +216,7 @@ PYBIND11_MODULE(_native, module) {
   py::class_<CallbackQueue>(module, "CallbackQueue").def("pop", &CallbackQueue::pop);
   module.def("register", &set_registry);
   module.def("open", &open);
+  module.def("open_view", &open_view);
   module.def("callback_queue", [](const py::object& self) { return CallbackQueue{opened(self.ptr()).observer}; });
   module.def("is_foreign", [](const py::object& self) { return is_foreign(self.ptr()); });
   module.def("exit_timeout", [](const py::object& self) {

@@ -236,7 +236,7 @@ struct Client::Impl {
       static_cast<void>(callbacks.release());  // the parent's: not here to be joined
       return;
     }
-    close(core.options().exit_timeout);
+    close(core.options().exit_timeout);              // at once, if it is closed already
     if (callbacks->joinable()) callbacks->detach();  // destroyed by one of its own callbacks
   }
 
@@ -263,7 +263,7 @@ struct Client::Impl {
     return Delivery(std::move(state));
   }
 
-  Delivery submit(Draft draft, const EventOptions& options) {
+  Delivery submit(std::uint16_t brand, Draft draft, const EventOptions& options) {
     draft.context = event::source_of(options.context);
     draft.anonymous_id = optional_text(options.anonymous_id);
     draft.message_id = optional_text(options.message_id);
@@ -271,21 +271,21 @@ struct Client::Impl {
       draft.timestamp_ms = std::chrono::floor<std::chrono::milliseconds>(options.timestamp->time_since_epoch()).count();
     }
     return start(options.on_delivery, [&](std::uintptr_t tag, event::MessageId* id) {
-      if (before_send) return submit_changed([&] { return message_of(draft); }, tag, id);
-      core.submit(draft, tag, id, waiting);
+      if (before_send) return submit_changed(brand, [&] { return message_of(draft); }, tag, id);
+      core.submit(draft, tag, id, waiting, brand);
     });
   }
 
-  Delivery submit_message(const ValueSource& message, const Callback& on_delivery) {
+  Delivery submit_message(std::uint16_t brand, const ValueSource& message, const Callback& on_delivery) {
     return start(on_delivery, [&](std::uintptr_t tag, event::MessageId* id) {
-      if (before_send) return submit_changed([&] { return value_of(message); }, tag, id);
-      core.submit_message(message, tag, id, waiting);
+      if (before_send) return submit_changed(brand, [&] { return value_of(message); }, tag, id);
+      core.submit_message(message, tag, id, waiting, brand);
     });
   }
 
   /// Sends what `before_send` makes of a message.
   template <class Make>
-  void submit_changed(Make make, std::uintptr_t tag, event::MessageId* id) {
+  void submit_changed(std::uint16_t brand, Make make, std::uintptr_t tag, event::MessageId* id) {
     nlohmann::json message;
     try {
       message = make();
@@ -304,12 +304,13 @@ struct Client::Impl {
         return core.refuse(before_send_returned(std::string("a JSON ") + changed->type_name()), tag);
       message = std::move(*changed);
     }
-    core.submit_message({&message, write_value}, tag, id, waiting);
+    core.submit_message({&message, write_value}, tag, id, waiting, brand);
   }
 
-  Delivery command(std::string_view event, std::string_view user_id, std::string_view asset_id,
+  Delivery command(std::uint16_t brand, std::string_view event, std::string_view user_id, std::string_view asset_id,
                    const nlohmann::json& data, const EventOptions& options) {
-    return submit({.action = Action::track,
+    return submit(brand,
+                  {.action = Action::track,
                    .user_id = optional_text(user_id),
                    .event = event,
                    .asset_id = optional_text(asset_id),
@@ -326,21 +327,34 @@ struct Client::Impl {
   std::unique_ptr<std::thread> callbacks;
 };
 
-Client::Client(Options options, Hooks hooks) : impl_(std::make_unique<Impl>(std::move(options), std::move(hooks))) {}
-Client::~Client() = default;
+Client::Client(Options options, Hooks hooks) : impl_(std::make_shared<Impl>(std::move(options), std::move(hooks))) {}
+Client::Client(std::shared_ptr<Impl> impl, std::uint16_t brand) : impl_(std::move(impl)), brand_(brand), view_(true) {}
+Client::~Client() {
+  if (impl_ && !view_) impl_->close(impl_->core.options().exit_timeout);  // views may still hold it
+}
 Client::Client(Client&&) noexcept = default;
-Client& Client::operator=(Client&&) noexcept = default;
+Client& Client::operator=(Client&& other) noexcept {
+  Client old(std::move(*this));
+  impl_ = std::move(other.impl_);
+  brand_ = other.brand_;
+  view_ = other.view_;
+  return *this;
+}
 
 Client Client::from_env(Hooks hooks) { return Client(Options::from_env(), std::move(hooks)); }
 
+Client Client::brand(std::string_view brand_id) const { return {impl_, impl_->core.brand(brand_id)}; }
+
 Delivery Client::identify(std::string_view user_id, const nlohmann::json& traits, const EventOptions& options) {
   return impl_->submit(
-      {.action = Action::identify, .user_id = optional_text(user_id), .body = event::source_of(traits)}, options);
+      brand_, {.action = Action::identify, .user_id = optional_text(user_id), .body = event::source_of(traits)},
+      options);
 }
 
 Delivery Client::track(std::string_view user_id, std::string_view event, const nlohmann::json& properties,
                        const EventOptions& options) {
-  return impl_->submit({.action = Action::track,
+  return impl_->submit(brand_,
+                       {.action = Action::track,
                         .user_id = optional_text(user_id),
                         .event = optional_text(event),
                         .body = event::source_of(properties)},
@@ -349,12 +363,14 @@ Delivery Client::track(std::string_view user_id, std::string_view event, const n
 
 Delivery Client::page(std::string_view user_id, const nlohmann::json& properties, const EventOptions& options) {
   return impl_->submit(
-      {.action = Action::page, .user_id = optional_text(user_id), .body = event::source_of(properties)}, options);
+      brand_, {.action = Action::page, .user_id = optional_text(user_id), .body = event::source_of(properties)},
+      options);
 }
 
 Delivery Client::screen(std::string_view user_id, std::string_view name, const nlohmann::json& properties,
                         const EventOptions& options) {
-  return impl_->submit({.action = Action::screen,
+  return impl_->submit(brand_,
+                       {.action = Action::screen,
                         .user_id = optional_text(user_id),
                         .name = optional_text(name),
                         .body = event::source_of(properties)},
@@ -363,24 +379,25 @@ Delivery Client::screen(std::string_view user_id, std::string_view name, const n
 
 Delivery Client::send_email(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data,
                             const EventOptions& options) {
-  return impl_->command("send_email", user_id, asset_id, data, options);
+  return impl_->command(brand_, "send_email", user_id, asset_id, data, options);
 }
 Delivery Client::send_sms(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data,
                           const EventOptions& options) {
-  return impl_->command("send_sms", user_id, asset_id, data, options);
+  return impl_->command(brand_, "send_sms", user_id, asset_id, data, options);
 }
 Delivery Client::send_print(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data,
                             const EventOptions& options) {
-  return impl_->command("send_print", user_id, asset_id, data, options);
+  return impl_->command(brand_, "send_print", user_id, asset_id, data, options);
 }
 Delivery Client::send_push(std::string_view user_id, std::string_view asset_id, const nlohmann::json& data,
                            const EventOptions& options) {
-  return impl_->command("send_push", user_id, asset_id, data, options);
+  return impl_->command(brand_, "send_push", user_id, asset_id, data, options);
 }
 
 Delivery Client::start_journey(std::string_view user_id, std::string_view journey_id, std::string_view step_id,
                                const nlohmann::json& data, const EventOptions& options) {
-  return impl_->submit({.action = Action::track,
+  return impl_->submit(brand_,
+                       {.action = Action::track,
                         .user_id = optional_text(user_id),
                         .event = "start_journey",
                         .journey_id = optional_text(journey_id),
@@ -391,35 +408,37 @@ Delivery Client::start_journey(std::string_view user_id, std::string_view journe
 }
 
 Delivery Client::send(const nlohmann::json& message, Callback on_delivery) {
-  return impl_->submit_message({&message, write_value}, on_delivery);
+  return impl_->submit_message(brand_, {&message, write_value}, on_delivery);
 }
 
 Delivery Client::identify_raw(std::string_view user_id, RawJson traits, const EventOptions& options) {
-  return impl_->submit({.action = Action::identify, .user_id = optional_text(user_id), .body = raw_source(traits)},
-                       options);
+  return impl_->submit(
+      brand_, {.action = Action::identify, .user_id = optional_text(user_id), .body = raw_source(traits)}, options);
 }
 Delivery Client::track_raw(std::string_view user_id, std::string_view event, RawJson properties,
                            const EventOptions& options) {
-  return impl_->submit({.action = Action::track,
+  return impl_->submit(brand_,
+                       {.action = Action::track,
                         .user_id = optional_text(user_id),
                         .event = optional_text(event),
                         .body = raw_source(properties)},
                        options);
 }
 Delivery Client::page_raw(std::string_view user_id, RawJson properties, const EventOptions& options) {
-  return impl_->submit({.action = Action::page, .user_id = optional_text(user_id), .body = raw_source(properties)},
-                       options);
+  return impl_->submit(
+      brand_, {.action = Action::page, .user_id = optional_text(user_id), .body = raw_source(properties)}, options);
 }
 Delivery Client::screen_raw(std::string_view user_id, std::string_view name, RawJson properties,
                             const EventOptions& options) {
-  return impl_->submit({.action = Action::screen,
+  return impl_->submit(brand_,
+                       {.action = Action::screen,
                         .user_id = optional_text(user_id),
                         .name = optional_text(name),
                         .body = raw_source(properties)},
                        options);
 }
 Delivery Client::send_raw(RawJson message, Callback on_delivery) {
-  return impl_->submit_message(raw_source(message), on_delivery);
+  return impl_->submit_message(brand_, raw_source(message), on_delivery);
 }
 
 Flush Client::flush(std::optional<std::chrono::milliseconds> timeout) {
@@ -431,7 +450,7 @@ void Client::set_auth_token(std::string token) { impl_->core.set_auth_token(std:
 
 Verification Client::verify(std::span<const std::string> message_ids, std::string_view user_id,
                             std::chrono::milliseconds timeout) {
-  return impl_->core.verify(message_ids, user_id, timeout, impl_->waiting);
+  return impl_->core.verify(message_ids, user_id, timeout, impl_->waiting, brand_);
 }
 
 }  // namespace intilery

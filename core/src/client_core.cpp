@@ -71,8 +71,9 @@ ValidationError before_send_returned(std::string_view kind) {
 }
 
 struct ClientCore::Impl {
-  Impl(Options given, const Library& library, std::shared_ptr<Observer> told)
+  Impl(Options given, const Library& library, std::shared_ptr<Observer> told, const OptionStyle& style)
       : options(std::move(given)),
+        brands(options, style),
         observer(std::move(told)),
         encoder(options, library.name, library.version),
         queue(options.max_queue_bytes),
@@ -83,7 +84,8 @@ struct ClientCore::Impl {
                 .log = [this](LogLevel level, const std::string& line) { observer->log(level, line); },
                 .unix_now_ms = event::unix_now_ms,
                 .seed = std::random_device{}(),
-                .pace = shared_pace()},
+                .pace = shared_pace(),
+                .brand_name = [this](std::uint16_t brand) { return brands.name_of(brand); }},
                Clock::now()) {
     // The contract's hint; never more than a warning (design.md, wire).
     const auto has = [](const std::string& text, int (*is)(int)) {
@@ -98,7 +100,7 @@ struct ClientCore::Impl {
     // A dry run would take what earlier clients left for sent.
     if (!options.spool_path.empty() && !options.dry_run) {
       spool = std::make_unique<queue::Spool>(
-          options, [this](LogLevel level, const std::string& line) { observer->log(level, line); });
+          options, brands, [this](LogLevel level, const std::string& line) { observer->log(level, line); });
       queue.restore(spool->adopt());
     }
     io_thread = std::thread([this] { run(); });
@@ -219,8 +221,10 @@ struct ClientCore::Impl {
     observer->finished({&finished, 1});
   }
 
-  void submit(queue::EventPtr event, std::uintptr_t tag, Waiting& waiting) {
+  void submit(queue::EventPtr event, std::uintptr_t tag, Waiting& waiting, std::uint16_t brand) {
     event->tag = tag;
+    event->brand = brand;
+    event->lane = queue::lane_of(event->lane, brand);
     if (spool) {
       if (queue.closed()) throw_error(closed());
       std::optional<Released> released;
@@ -278,6 +282,7 @@ struct ClientCore::Impl {
 
   const unsigned generation = fork_generation();
   const Options options;
+  Brands brands;
   const std::shared_ptr<Observer> observer;
   const event::Encoder encoder;
   queue::BoundedQueue queue;
@@ -294,7 +299,7 @@ struct ClientCore::Impl {
 };
 
 ClientCore::ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style)
-    : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer))) {}
+    : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer), style)) {}
 
 ClientCore::~ClientCore() {
   if (impl_->is_foreign()) static_cast<void>(impl_.release());  // its thread is not here to be joined
@@ -304,7 +309,13 @@ const Options& ClientCore::options() const { return impl_->options; }
 
 bool ClientCore::is_foreign() const { return impl_->is_foreign(); }
 
-void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::MessageId* id, Waiting& waiting) {
+std::uint16_t ClientCore::brand(std::string_view name) {
+  impl_->check_process();
+  return impl_->brands.number_of(name);
+}
+
+void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::MessageId* id, Waiting& waiting,
+                        std::uint16_t brand) {
   impl_->check_process();
   event::MessageId made;
   event::MessageId& target = id != nullptr ? *id : made;
@@ -315,11 +326,11 @@ void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::Me
     refuse(error, tag);
     return;
   }
-  impl_->submit(std::move(event), tag, waiting);
+  impl_->submit(std::move(event), tag, waiting, brand);
 }
 
 void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t tag, event::MessageId* id,
-                                Waiting& waiting) {
+                                Waiting& waiting, std::uint16_t brand) {
   impl_->check_process();
   event::MessageId made;
   event::MessageId& target = id != nullptr ? *id : made;
@@ -330,7 +341,7 @@ void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t
     refuse(error, tag);
     return;
   }
-  impl_->submit(std::move(event), tag, waiting);
+  impl_->submit(std::move(event), tag, waiting, brand);
 }
 
 void ClientCore::refuse(const ValidationError& error, std::uintptr_t tag) {
@@ -388,7 +399,7 @@ void ClientCore::set_auth_token(std::string token) {
 }
 
 Verification ClientCore::verify(std::span<const std::string> message_ids, std::string_view user_id,
-                                milliseconds timeout, Waiting& waiting) {
+                                milliseconds timeout, Waiting& waiting, std::uint16_t brand) {
   impl_->check_process();
   if (impl_->options.dry_run) {
     throw_error({.kind = ErrorKind::delivery,
@@ -407,8 +418,8 @@ Verification ClientCore::verify(std::span<const std::string> message_ids, std::s
       answer->result = std::move(result);
       answer->changed.notify_all();
     };
-    const bool posted = impl_->post([impl = impl_.get(), path, deadline, done] {
-      impl->engine.read({.path = path, .deadline = deadline, .done = done});
+    const bool posted = impl_->post([impl = impl_.get(), path, deadline, done, brand] {
+      impl->engine.read({.path = path, .deadline = deadline, .done = done, .brand = brand});
     });
     if (!posted) throw_error(closed());
     std::unique_lock lock(answer->mutex);

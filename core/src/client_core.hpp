@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "brands.hpp"
 #include "event/draft.hpp"
 #include "event/message_id.hpp"
 #include "intilery/client.hpp"
@@ -76,14 +77,19 @@ class ClientCore {
   /// Whether this is a forked child and the client its parent's. Then nothing else here does anything: what cannot say
   /// so in its answer throws ClosedError.
   bool is_foreign() const;
+  /// The number of one of the account's brands, for calls on it.
+  /// \throws ConfigurationError naming `brand_id`, in the style that the constructor got.
+  std::uint16_t brand(std::string_view name);
 
   /// Checks, serialises and queues one call. The observer reports `tag` exactly once if and only if this returns.
   /// \param id if not null, gets the event's message id (before the event can have a fate).
   /// \throws ValidationError (not with OnInvalid::report), ClosedError, QueueFullError (OnFull::raise, block).
-  void submit(const event::Draft& draft, std::uintptr_t tag, event::MessageId* id, Waiting& waiting);
+  void submit(const event::Draft& draft, std::uintptr_t tag, event::MessageId* id, Waiting& waiting,
+              std::uint16_t brand = Brands::own);
 
   /// The same for a whole message as JSON text (`{"action": "track", …}`). `source` writes it; it is then checked.
-  void submit_message(const event::ValueSource& source, std::uintptr_t tag, event::MessageId* id, Waiting& waiting);
+  void submit_message(const event::ValueSource& source, std::uintptr_t tag, event::MessageId* id, Waiting& waiting,
+                      std::uint16_t brand = Brands::own);
 
   /// Fails `tag` with a mistake that the language layer found before it could make a draft: throws it, or reports it
   /// with OnInvalid::report.
@@ -102,7 +108,7 @@ class ClientCore {
   Stats stats() const;
   void set_auth_token(std::string token);
   Verification verify(std::span<const std::string> message_ids, std::string_view user_id,
-                      std::chrono::milliseconds timeout, Waiting& waiting);
+                      std::chrono::milliseconds timeout, Waiting& waiting, std::uint16_t brand = Brands::own);
 
  private:
   struct Impl;

@@ -58,6 +58,7 @@ class _Base(_native.ClientBase):
 
     _thread: threading.Thread | _callbacks.SystemThread | None = None
     _unfinished = False
+    _whole: Self | None = None  # of a view: the client
 
     def __init__(self, **options: Unpack[Options]) -> None:
         self._open(options, from_env=False)
@@ -89,6 +90,22 @@ class _Base(_native.ClientBase):
         self._loop = _callbacks.LoopHolder()
         self._thread = _callbacks.start(_native.callback_queue(self), self._loop)
 
+    def brand(self, brand_id: str) -> Self:
+        """A view on this client for another brand of the account.
+
+        Events through it go to that brand, and `verify` reads that brand. The queue, the connections, the rate and all
+        else are this client's: `flush`, `close` and `stats` are of the whole. Leaving a `with` on a view, or dropping
+        it, closes nothing; a view keeps its client.
+
+        Raises:
+            ConfigurationError: The name makes no sense as `brand_id`.
+            ClosedError: The client was closed before this process was forked.
+        """
+        view = type(self).__new__(type(self))
+        _native.open_view(view, self, brand_id)
+        view.__dict__.update(self.__dict__, _whole=self._whole or self, _unfinished=False)
+        return view
+
     def stats(self) -> Stats:
         """The client's counters, taken at one moment. Cheap."""
         return Stats(**_native.stats(self))
@@ -102,10 +119,11 @@ class _Base(_native.ClientBase):
         _native.set_auth_token(self, token)
 
     def _finish(self, timeout: float | None, given_up: _GivenUp = None) -> Flush:
+        whole = self._whole or self
         flush = Flush(*_native.close(self, timeout, given_up))
-        _lifecycle.closed(self)  # not before: the program's end closes what Ctrl-C kept from closing
-        self._unfinished = False
-        thread = self._thread
+        _lifecycle.closed(whole)  # not before: the program's end closes what Ctrl-C kept from closing
+        whole._unfinished = False
+        thread = whole._thread
         # A callback may close its own client, and an event loop that waits here could not run the last callbacks.
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)
@@ -182,7 +200,8 @@ class Client(_Base):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(self._patience(kind))
+        if self._whole is None:
+            self.close(self._patience(kind))
 
 
 class AsyncClient(_Base):
@@ -198,7 +217,7 @@ class AsyncClient(_Base):
 
     def _find_loop(self) -> None:
         with contextlib.suppress(RuntimeError):  # made outside of a loop
-            self._loop.loop = asyncio.get_running_loop()
+            (self._whole or self)._loop.loop = asyncio.get_running_loop()
 
     async def _aside(self, work: Callable[[_GivenUp], _T]) -> _T:
         """Runs what blocks on another thread; a cancelled wait ends there, too, or the loop's end would wait for it."""
@@ -216,7 +235,7 @@ class AsyncClient(_Base):
 
     async def close(self, timeout: float | None = None) -> Flush:
         """As `Client.close`."""
-        if self._loop.loop is None or not _native.is_idle(self):  # a callback that runs outside of a loop may take long
+        if (self._whole or self)._loop.loop is None or not _native.is_idle(self):  # a callback that runs outside of a loop may take long
             return await self._aside(partial(self._finish, timeout))
         flush = self._finish(timeout)
         await asyncio.sleep(0)  # for the last callbacks
@@ -237,4 +256,5 @@ class AsyncClient(_Base):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close(self._patience(kind))
+        if self._whole is None:
+            await self.close(self._patience(kind))

@@ -45,6 +45,65 @@ TEST_F(ClientTest, RawJsonTravelsAsItStands) {
   EXPECT_THROW(client.track("u", "E", RawJson("[1]")), ValidationError);
 }
 
+TEST_F(ClientTest, AViewSendsToItsBrandAndSharesTheRest) {
+  testing::Sandbox brands({.brand_ids = {"HEA", "HEB"}, .rate_limit = 0});
+  Options own = options();
+  own.endpoint = brands.url();
+  Client client(own);
+  {
+    Client heb = client.brand("HEB");
+    heb.identify("u", {{"city", "Bath"}});
+    heb.send({{"action", "track"}, {"userId", "u"}, {"event", "Sent"}});
+    const Delivery delivery = heb.track("u", "Viewed");
+    EXPECT_EQ(heb.flush(5s).remaining, 0u);
+    EXPECT_EQ(heb.stats().delivered, 3u);
+    EXPECT_EQ(client.stats().delivered, 3u);
+    const std::vector<std::string> ids{delivery.message_id()};
+    EXPECT_EQ(heb.verify(ids, "u").found, 1u);
+    EXPECT_EQ(brands.requests().back().path.rfind("/track/hea/hea/HEB/v1/profiles/", 0), 0u);
+  }
+  client.track("u", "Login").wait(5s);
+  std::map<std::string, int> by_brand;
+  for (const json& event : json::parse(brands.events_json())) ++by_brand[event["brandId"]];
+  EXPECT_EQ(by_brand, (std::map<std::string, int>{{"HEA", 1}, {"HEB", 3}}));
+
+  Client view = client.brand("HEB").brand("HEA");
+  client = Client(own);
+  EXPECT_THROW(view.track("u", "Late"), ClosedError) << "its client is gone";
+}
+
+TEST_F(ClientTest, AViewsNameIsCheckedAsTheOptionIs) {
+  const Client client(options());
+  for (const char* name : {"", "../x", "H B", "H/B", "..", "\xc3\xa4"}) {
+    try {
+      client.brand(name);
+      FAIL() << name;
+    } catch (const ConfigurationError& error) {
+      EXPECT_EQ(error.option(), "brand_id");
+    }
+  }
+}
+
+TEST_F(ClientTest, ABrandWithoutRightsDoesNotHoldUpTheOthers) {
+  Hooks hooks;
+  std::promise<std::string> told;
+  hooks.on_log = [&](LogLevel level, std::string_view line) {
+    if (level == LogLevel::error && line.find("pauses") != line.npos) told.set_value(std::string(line));
+  };
+  Options own = options();
+  own.exit_timeout = 1ms;
+  hooks.on_failure = [](const Receipt&) {};
+  {
+    Client client(own, hooks);
+    const Delivery refused = client.brand("HEB").track("u", "Login");
+    EXPECT_NE(told.get_future().get().find("HEB"), std::string::npos);
+    for (int i = 0; i < 20; ++i) client.track("u", "Login").wait(5s);
+    EXPECT_FALSE(refused.done());
+    EXPECT_EQ(client.stats().state, State::paused_auth);
+  }
+  EXPECT_EQ(sandbox.event_count(), 20u);
+}
+
 TEST_F(ClientTest, EveryModeDeliversEverythingInOrder) {
   for (const DeliveryMode mode : {DeliveryMode::event, DeliveryMode::batch, DeliveryMode::automatic}) {
     sandbox.clear();

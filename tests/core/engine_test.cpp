@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <random>
+#include <sstream>
 
 #include "event/encoder.hpp"
 
@@ -21,6 +22,7 @@ class FakeTransport : public transport::Transport {
  public:
   struct Sent {
     std::uint64_t id;
+    std::string brand;
     std::string action;
     std::string body;
   };
@@ -28,7 +30,10 @@ class FakeTransport : public transport::Transport {
     std::string body;
     for (const std::string_view part : request.body) body += part;
     EXPECT_EQ(body.size(), request.body_size);
-    sent.push_back({request.id, request.path.substr(request.path.rfind('/') + 1), std::move(body)});
+    std::vector<std::string> path;  // track, client, account, brand, v1, action
+    std::istringstream parts(request.path.substr(1));
+    for (std::string part; std::getline(parts, part, '/');) path.push_back(part);
+    sent.push_back({request.id, path.at(3), path.at(5), std::move(body)});
   }
   std::vector<transport::Response> poll(std::chrono::milliseconds) override { return {}; }
   void wake() override {}
@@ -57,6 +62,8 @@ class EngineTest : public testing::Test {
     options.max_connections = 100;
   }
 
+  static std::string brand_name(std::uint16_t brand) { return brand == 0 ? "HEA" : "HE" + std::to_string(brand); }
+
   void begin() {
     queue = std::make_unique<queue::BoundedQueue>(options.max_queue_bytes);
     encoder = std::make_unique<event::Encoder>(options, "test", "0");
@@ -80,16 +87,19 @@ class EngineTest : public testing::Test {
                          },
                      .log = [this](LogLevel, const std::string& line) { log.push_back(line); },
                      .unix_now_ms = [] { return std::int64_t{1'574'087'411'444}; },
-                     .seed = 7},
+                     .seed = 7,
+                     .brand_name = brand_name},
         now);
   }
 
-  void track(const std::string& user, const std::string& id) {
-    submit({.user_id = user, .event = "E", .message_id = id});
+  void track(const std::string& user, const std::string& id, std::uint16_t brand = 0) {
+    submit({.user_id = user, .event = "E", .message_id = id}, brand);
   }
-  void submit(const event::Draft& draft) {
+  void submit(const event::Draft& draft, std::uint16_t brand = 0) {
     event::MessageId ignored;
     queue::EventPtr event = encoder->encode(draft, ignored);
+    event->brand = brand;
+    event->lane = queue::lane_of(event->lane, brand);
     ASSERT_NE(queue->push(event), queue::BoundedQueue::Push::full);
   }
   void identify(const std::string& user, const std::string& id) {
@@ -656,6 +666,145 @@ TEST_F(EngineTest, AServersWordsAreSafeForATerminal) {
   EXPECT_EQ(nlohmann::json::parse(nlohmann::json(log[0]).dump()), log[0]) << "cut within a character";
 }
 
+TEST_F(EngineTest, ABatchHoldsEventsOfOneBrand) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 6;
+  begin();
+  for (int i = 0; i < 30; ++i) {
+    const auto brand = static_cast<std::uint16_t>(i % 3);
+    track("u", "brand-" + std::to_string(brand) + "-" + std::to_string(10 + i), brand);
+  }
+  step();
+  ASSERT_EQ(transport.sent.size(), 3u) << "the same user's events of another brand do not wait";
+  for (const FakeTransport::Sent& request : transport.sent) {
+    EXPECT_EQ(request.action, "batch");
+    for (const int brand : {0, 1, 2}) {
+      const bool its_own = request.brand == brand_name(static_cast<std::uint16_t>(brand));
+      EXPECT_EQ(request.body.find("brand-" + std::to_string(brand)) != std::string::npos, its_own) << request.brand;
+    }
+  }
+  answer(200, R"({"success":true})", 2);
+  answer(200, R"({"success":true})", 1);
+  answer(200, R"({"success":true})", 0);
+  ASSERT_EQ(order.size(), 30u);
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    const bool same_brand = order[i].substr(0, 7) == order[i - 1].substr(0, 7);
+    EXPECT_TRUE(!same_brand || order[i - 1] < order[i]) << order[i - 1] << " before " << order[i];
+  }
+}
+
+TEST_F(EngineTest, TheBrandThatHasWaitedLongestGoesFirstUnlessAnotherHasAFullBatch) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 3;
+  options.max_connections = 1;
+  begin();
+  track("a", "a1");
+  step();
+  now += 10ms;
+  for (int i = 0; i < 3; ++i) track("b", "b" + std::to_string(i), 1);
+  step();
+  ASSERT_EQ(transport.sent.size(), 1u);
+  EXPECT_EQ(transport.sent[0].brand, "HE1") << "its batch is full, and the other's event is young";
+  for (int i = 3; i < 6; ++i) track("c", "b" + std::to_string(i), 1);
+  now += 100ms;
+  answer(200, R"({"success":true})");
+  ASSERT_EQ(transport.sent.size(), 1u);
+  EXPECT_EQ(transport.sent[0].brand, "HEA") << "its event has waited for flush_interval";
+  answer(200, R"({"success":true})");
+  EXPECT_EQ(transport.sent.at(0).brand, "HE1");
+}
+
+TEST_F(EngineTest, A403OnOneBrandDoesNotHoldUpTheOthers) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  track("a", "a1");
+  track("b", "b1", 1);
+  track("b", "b2", 1);
+  step();
+  ASSERT_EQ(transport.sent.size(), 2u);
+  answer(200);
+  answer(403, "");
+  EXPECT_EQ(state(), State::paused_auth);
+  EXPECT_EQ(log.size(), 1u);
+  for (int i = 0; i < 10; ++i) {
+    track("a", "more-" + std::to_string(i));
+    track("c", "c" + std::to_string(i), 1);
+    step();
+    ASSERT_EQ(transport.sent.size(), 1u) << "the refused brand waits";
+    EXPECT_EQ(transport.sent[0].brand, "HEA");
+    answer(200);
+  }
+  EXPECT_EQ(fates.size(), 11u);
+  ASSERT_TRUE(advance(now + 1s)) << "a probe now and then";
+  ASSERT_EQ(transport.sent.size(), 1u);
+  EXPECT_NE(transport.sent[0].body.find("b1"), std::string::npos) << "what was refused goes first";
+  answer(403, "");
+  EXPECT_TRUE(transport.sent.empty());
+  EXPECT_EQ(log.size(), 1u) << "told once";
+  engine->set_token("new", now);
+  step();
+  ASSERT_EQ(transport.sent.size(), 1u);
+  answer(200);
+  EXPECT_EQ(state(), State::running);
+  while (!transport.sent.empty()) answer(200);
+  EXPECT_EQ(fates.size(), 23u);
+  EXPECT_FALSE(engine->nap(now).until);
+}
+
+TEST_F(EngineTest, ARefusedBrandsEventsExpireWhileTheOthersGoOn) {
+  options.delivery = DeliveryMode::event;
+  options.delivery_timeout = 5s;
+  options.retry_max = 1s;
+  begin();
+  track("b", "b1", 1);
+  track("b", "b2", 1);
+  step();
+  const TimePoint before = now;
+  int others = 0;
+  while (!fates.contains("b2")) {
+    ASSERT_TRUE(!transport.sent.empty() || advance(now + 60s));
+    track("a", "a" + std::to_string(others++));
+    step();
+    while (!transport.sent.empty()) {
+      const bool refused = transport.sent[0].brand == "HE1";
+      answer(refused ? 403 : 200, refused ? "" : good);
+    }
+  }
+  EXPECT_EQ(fates.at("b1").kind, ErrorKind::auth);
+  EXPECT_EQ(fates.at("b2").error, "unauthorised");
+  EXPECT_GE(now - before, 5s);
+  EXPECT_LT(now - before, 12s);
+  for (int i = 0; i < others; ++i) EXPECT_EQ(fates.at("a" + std::to_string(i)).error, "");
+  track("b", "b3", 1);
+  step();
+  while (!fates.contains("b3")) {
+    while (!transport.sent.empty()) answer(200);
+    ASSERT_TRUE(fates.contains("b3") || advance(now + 60s));
+  }
+  EXPECT_EQ(fates.at("b3").error, "") << "a brand that lost its events probes with new ones";
+  EXPECT_EQ(state(), State::running);
+}
+
+TEST_F(EngineTest, ARefusedBrandAloneWithAServerThatIsGoneDoesNotKeepTheEngineAwake) {
+  options.delivery = DeliveryMode::event;
+  options.max_retries = 0;
+  begin();
+  track("b", "b1", 1);
+  step();
+  answer(403, "");
+  for (int i = 0; i < 3; ++i) track("user-" + std::to_string(i), "a" + std::to_string(i));
+  step();
+  while (!transport.sent.empty()) lose();
+  EXPECT_EQ(fates.size(), 3u) << "only what is refused is left";
+  for (int i = 0; i < 50; ++i) {
+    const Engine::Nap nap = engine->nap(now);
+    ASSERT_TRUE(nap.until && *nap.until > now) << "nothing may leave before";
+    now = *nap.until;
+    step();
+    if (!transport.sent.empty()) answer(403, "");
+  }
+}
+
 /// Whatever the server does, every event gets one fate, and each user's delivered events are in order.
 TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
   for (const unsigned seed : {1u, 2u, 3u, 4u, 5u, 6u}) {
@@ -674,14 +823,15 @@ TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
     constexpr int all = 400;
     while (fates.size() < all) {
       if (made < all && random() % 3 != 0) {
-        track("user-" + std::to_string(made % 9), "m" + std::to_string(made));
+        const auto brand = static_cast<std::uint16_t>(seed > 3 ? made % 3 : 0);  // of 9 users, each has one
+        track("user-" + std::to_string(made % 9), "m" + std::to_string(made), brand);
         ++made;
         step();
       }
       if (!transport.sent.empty() && random() % 2 == 0) {
         const std::size_t index = random() % transport.sent.size();
         const bool batch = transport.sent[index].action == "batch";
-        switch (random() % 12) {
+        switch (random() % 13) {
           case 0:
             answer(503, "", index);
             break;
@@ -702,6 +852,9 @@ TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
             break;
           case 6:
             answer(200, "garbage", index);
+            break;
+          case 7:
+            answer(403, "", index);
             break;
           default:
             answer(200, good, index);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -85,6 +85,58 @@ test('every event whose call returned arrives after kill -9', async () => {
       readdirSync(spool).filter((name) => name.endsWith('.spool')),
       [],
     )
+  })
+})
+
+const fullDisk = `
+import { appendFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Client, SpoolError } from 'intilery'
+const ballast = join(process.env.INTILERY_SPOOL_PATH, 'ballast')
+const ledger = process.argv[1]
+writeFileSync(ballast, 'x'.repeat(2_000_000))
+const client = Client.fromEnv({ authToken: 'wrong' })
+let number = 0
+for (let round = 0; round < 2; ++round) {
+  for (let refused = 0; refused < 50; ++number) {
+    try {
+      client.track({ userId: 'u', event: 'Step', properties: { number, text: 'x'.repeat(1000) } })
+      appendFileSync(ledger, number + ' ')
+    } catch (error) {
+      if (!(error instanceof SpoolError) || error.code !== 'spool_full') throw error
+      refused += 1
+    }
+  }
+  appendFileSync(ledger, 'room ')
+  rmSync(ballast, { force: true })
+}
+process.kill(process.pid, 'SIGKILL')`
+
+const rest = `
+import { Client } from 'intilery'
+process.exitCode = (await Client.fromEnv().close({ timeout: 30_000 })).remaining`
+
+test('a full file system loses nothing that was accepted, and once it has room goes on', async (t) => {
+  await withFolder(async (sandbox, folder) => {
+    const spool = join(folder, 'spool')
+    const ledger = join(folder, 'ledger')
+    mkdirSync(spool)
+    const node = '"$2" --input-type=module -e'
+    const script = `mount -t tmpfs -o size=4m none "$1" || exit 77; ${node} "$3" "$4"; test $? = 137 && ${node} "$5"`
+    const child = spawn(
+      'unshare',
+      ['--mount', 'sh', '-c', script, 'sh', spool, process.execPath, fullDisk, ledger, rest],
+      { cwd: root, stdio: 'inherit', env: environment(sandbox, { INTILERY_SPOOL_PATH: spool }) },
+    )
+    const [code] = await Promise.race([once(child, 'close'), once(child, 'error')])
+    if (!existsSync(ledger)) return t.skip('no file system can be mounted here')
+    assert.equal(code, 0)
+    const [before, after] = readFileSync(ledger, 'utf8')
+      .split('room')
+      .map((part) => part.trim().split(' ').map(Number))
+    assert.ok(before.length > 20 && after.length > 20)
+    const arrived = sandbox.events().map(({ rawData }) => rawData.properties.number)
+    assert.deepEqual(arrived, [...before, ...after])
   })
 })
 

@@ -18,6 +18,8 @@ export async function right(token: string): Promise<number> {
   instrument(client, { meterProvider: metrics.getMeterProvider(), attributes: { brand: 'B' } }).stop()
   new Client({ waitUntil: (promise: Promise<unknown>) => void promise })
   const receipt: Receipt = await client.track({ userId: 'u', event: 'E', properties: { x: 1 }, timestamp: new Date() })
+  const view: Client = client.brand('HEB')
+  view.track({ userId: 'u', event: 'E' })
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
   return receipt.status + flush.remaining + sandbox.port

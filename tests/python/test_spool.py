@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -102,6 +103,56 @@ def test_a_full_spool_refuses_at_the_call(tmp_path: Path) -> None:
         with sandbox.client(spool_path=str(tmp_path)) as following:
             assert following.flush(10).remaining == 0
         assert len(sandbox.events()) == left > 0
+
+
+FULL_DISK = """
+import os, signal, sys
+from pathlib import Path
+from intilery import Client, SpoolError
+ballast = Path(os.environ["INTILERY_SPOOL_PATH"]) / "ballast"
+ballast.write_bytes(b"x" * 2_000_000)
+client = Client.from_env(auth_token="wrong")
+number = 0
+with open(sys.argv[1], "w") as ledger:
+    for _ in range(2):
+        refused = 0
+        while refused < 50:
+            try:
+                client.track("u", "Step", {"number": number, "text": "x" * 1000})
+                print(number, file=ledger)
+            except SpoolError as error:
+                assert error.code == "spool_full", error
+                refused += 1
+            number += 1
+        print("room", file=ledger)
+        ballast.unlink(missing_ok=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+REST = """
+import sys
+from intilery import Client
+sys.exit(Client.from_env().close(30).remaining)
+"""
+
+
+def test_a_full_file_system_loses_nothing_that_was_accepted_and_once_it_has_room_goes_on(tmp_path: Path) -> None:
+    spool, ledger = tmp_path / "spool", tmp_path / "ledger"
+    spool.mkdir()
+    mount = 'mount -t tmpfs -o size=4m none "$1" || exit 77; "$2" -c "$3" "$4"; test $? = 137 && "$2" -c "$5"'
+    arguments = [str(spool), sys.executable, FULL_DISK, str(ledger), REST]
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+    with Sandbox(rate_limit=0) as sandbox:
+        command = ["unshare", "--mount", "sh", "-c", mount, "sh", *arguments]
+        result = subprocess.run(command, env=environment(sandbox, spool), timeout=60, capture_output=True, text=True)
+        if not ledger.exists():
+            pytest.skip(f"no file system can be mounted here: {result.stderr}")
+        assert result.returncode == 0, result.stderr
+        before, after, _ = ledger.read_text().split("room")
+        assert len(before.split()) > 20
+        assert len(after.split()) > 20
+        arrived = [str(event["rawData"]["properties"]["number"]) for event in sandbox.events()]
+        assert arrived == before.split() + after.split()
 
 
 def test_a_forked_child_leaves_its_parents_spool_alone(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ def main(client: Client, token: str) -> float:
     Client(before_send=scrub, on_error=failed, dry_run=True, debug=True).close()
     client.track("u", "Order", Order(30.5))
     client.page(anonymous_id="a-1", properties={"path": "/"})
+    view: Client = client.brand("HEB")
+    view.track("u", "E")
     client.start_journey("u", "j", step_id="2", data={"plan": "gold"})
     return client.track("u", "E", {"x": 1}, on_delivery=told).result(timeout=1).latency
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -57,13 +58,19 @@ class Client {
  public:
   /// \throws ConfigurationError naming the option.
   explicit Client(Options options, Hooks hooks = {});
-  /// Closes, waiting up to `Options::exit_timeout`; what is left is counted in the log.
+  /// Closes, waiting up to `Options::exit_timeout`; what is left is counted in the log. A view closes nothing.
   ~Client();
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
 
   /// A client from `Options::from_env()`.
   static Client from_env(Hooks hooks = {});
+
+  /// A view on this client for another brand of the account. Events through it go to that brand, and `verify` reads
+  /// that brand; the queue, the connections, the rate and all else are this client's, so `flush`, `close` and `stats`
+  /// are of the whole. A view that outlives its client is closed.
+  /// \throws ConfigurationError naming `brand_id`.
+  Client brand(std::string_view brand_id) const;
 
   /// Says who a user is. `traits` is an object, of any valid JSON.
   /// \throws ValidationError for a mistake in the call, ClosedError, QueueFullError (`OnFull::raise`, `block`).
@@ -140,19 +147,22 @@ class Client {
   /// Reads back which of these messages arrived, waiting up to `timeout` for those that are not there yet (the service
   /// processes asynchronously). Paced like everything else.
   /// \param message_ids ids of events sent before.
-  /// \param user_id reads only this user's events, which is far quicker; empty: the account's newest events.
+  /// \param user_id reads only this user's events, which is far quicker; empty: the brand's newest events.
   /// \throws DeliveryError if reading fails for good, AuthError, TimeoutError, ClosedError.
   Verification verify(std::span<const std::string> message_ids, std::string_view user_id = {},
                       std::chrono::milliseconds timeout = std::chrono::seconds(30));
 
  private:
   struct Impl;
+  Client(std::shared_ptr<Impl> impl, std::uint16_t brand);
   Delivery identify_raw(std::string_view, RawJson, const EventOptions&);
   Delivery track_raw(std::string_view, std::string_view, RawJson, const EventOptions&);
   Delivery page_raw(std::string_view, RawJson, const EventOptions&);
   Delivery screen_raw(std::string_view, std::string_view, RawJson, const EventOptions&);
   Delivery send_raw(RawJson, std::function<void(const Receipt&)>);
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;
+  std::uint16_t brand_ = 0;  ///< Its number.
+  bool view_ = false;        ///< The client is another's to close.
 };
 
 }  // namespace intilery

@@ -34,7 +34,6 @@ std::string count_text(std::size_t events) { return std::to_string(events) + (ev
 Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Transport& transport,
                Surroundings surroundings, TimePoint now)
     : options_(options),
-      base_path_("/track/" + options.client_id + "/" + options.account_id + "/" + options.brand_id + "/v1/"),
       queue_(queue),
       transport_(transport),
       surroundings_(std::move(surroundings)),
@@ -78,7 +77,9 @@ void Engine::settle_unsent(queue::EventList events) {
 bool Engine::step(TimePoint now) {
   const bool any = take_incoming(now);
   lanes_.settle(now);
-  if (delivery_timeout_ && now >= next_expiry_ && (circuit_.open() || !retries_.empty())) expire(now);
+  for (const auto& [brand, refusal] : refusals_) lanes_.hold(brand, !refusal.circuit.allows(now));
+  const bool trouble = circuit_.open() || !retries_.empty() || !refusals_.empty();
+  if (delivery_timeout_ && now >= next_expiry_ && trouble) expire(now);
   while (may_send(now) && send_next(now)) {
   }
   publish(now);
@@ -93,8 +94,11 @@ bool Engine::may_send(TimePoint now) {
 
 bool Engine::send_next(TimePoint now) {
   // A probe may be anything; what failed before comes first, due or not.
-  if (!retries_.empty() && (retries_.begin()->first <= now || circuit_.open())) {
-    send(std::move(retries_.extract(retries_.begin()).mapped()), now);
+  for (auto entry = retries_.begin(); entry != retries_.end(); ++entry) {
+    if (entry->first > now && !circuit_.open()) break;
+    const Circuit* const refusal = refusal_of(entry->second->brand());
+    if (refusal != nullptr && !refusal->allows(now)) continue;
+    send(std::move(retries_.extract(entry).mapped()), now);
     return true;
   }
   const auto due_read =
@@ -108,7 +112,7 @@ bool Engine::send_next(TimePoint now) {
   const std::optional<Route> route = due(now);
   const bool alone = lanes_.any_alone() && (!route || *lanes_.oldest_alone() <= *lanes_.oldest_ready());
   if (!route && !alone) return false;
-  send(take(route.value_or(Route::event), alone), now);
+  send(take(route.value_or(Route::event), alone, now), now);
   return true;
 }
 
@@ -116,24 +120,32 @@ std::optional<Route> Engine::due(TimePoint now) {
   const std::size_t waiting = lanes_.ready();
   if (waiting == 0) return std::nullopt;
   if (options_.delivery == DeliveryMode::event || batch_known_missing_) return Route::event;
-  const bool aged = now - *lanes_.oldest_ready() >= options_.flush_interval;
-  const bool full = waiting >= options_.flush_at;
+  const queue::Lanes::Turn next = *turn(now);
+  const bool aged = now - next.oldest >= options_.flush_interval;
+  const bool full = next.ready >= options_.flush_at;
   if (options_.delivery == DeliveryMode::automatic) {
     // An event id for each is worth a request for each, where there are as many tokens and nothing waits already.
     const bool tokens_for_all = static_cast<double>(waiting) <= pace_->level(now);
-    if (waiting == 1 || (tokens_for_all && !aged && !full)) return Route::event;
+    if (next.ready == 1 || (tokens_for_all && !aged && !full)) return Route::event;
   }
   if (aged || full || queue_.flushing()) return Route::batch;
   return std::nullopt;
 }
 
-std::unique_ptr<Shipment> Engine::take(Route route, bool alone) {
+std::optional<queue::Lanes::Turn> Engine::turn(TimePoint now) const {
+  return lanes_.turn(now - options_.flush_interval, options_.flush_at);
+}
+
+std::unique_ptr<Shipment> Engine::take(Route route, bool alone, TimePoint now) {
   auto shipment = std::make_unique<Shipment>();
-  if (alone || route == Route::event) {
-    shipment->events.push_back(alone ? lanes_.take_alone() : lanes_.take_one());
+  if (alone) {
+    shipment->events.push_back(lanes_.take_alone());
+  } else if (route == Route::event) {
+    shipment->events.push_back(lanes_.take_one(turn(now)->brand));
   } else {
     constexpr std::size_t around = 32;  // the batch's own braces
-    shipment->events = lanes_.take_batch(batch_bytes_ - std::min(batch_bytes_, around), event::closing_size + 1);
+    const std::size_t bytes = batch_bytes_ - std::min(batch_bytes_, around);
+    shipment->events = lanes_.take_batch(turn(now)->brand, bytes, event::closing_size + 1);
     shipment->route = Route::batch;
     // What does not fit into any batch of ours goes by itself.
     if (shipment->events.size() == 1 && shipment->body_size() > batch_bytes_) shipment->route = Route::event;
@@ -141,14 +153,15 @@ std::unique_ptr<Shipment> Engine::take(Route route, bool alone) {
   return shipment;
 }
 
-std::string Engine::path(Route route, const queue::Event& event) const {
-  return base_path_ +
-         (route == Route::batch ? "batch" : std::string(event::name_of(static_cast<event::Action>(event.action))));
+std::string Engine::path(std::uint16_t brand, std::string_view rest) const {
+  const std::string name = surroundings_.brand_name(brand);
+  return "/track/" + options_.client_id + "/" + options_.account_id + "/" + name + "/v1/" + std::string(rest);
 }
 
 transport::Request Engine::request_of(Shipment& shipment) const {
+  const auto action = static_cast<event::Action>(shipment.events.front()->action);
   transport::Request request;
-  request.path = path(shipment.route, *shipment.events.front());
+  request.path = path(shipment.brand(), shipment.route == Route::batch ? "batch" : event::name_of(action));
   request.body_size = shipment.body_size();
   request.body = shipment.body(surroundings_.unix_now_ms());
   return request;
@@ -156,7 +169,12 @@ transport::Request Engine::request_of(Shipment& shipment) const {
 
 void Engine::send(std::unique_ptr<Shipment> shipment, TimePoint now) {
   pace_->take(now);
+  const std::uint16_t brand = shipment->brand();
   shipment->probe = circuit_.sent();
+  if (Circuit* const refusal = refusal_of(brand)) {
+    shipment->probe |= refusal->sent();
+    lanes_.hold(brand, true);
+  }
   shipment->left = now;
   ++shipment->attempts;
   transport::Request request = request_of(*shipment);
@@ -179,7 +197,7 @@ void Engine::send(Read read, TimePoint now) {
   ++read.attempts;
   transport::Request request;
   request.id = ++last_id_;
-  request.path = base_path_ + read.path;
+  request.path = path(read.brand, read.path);
   request.post = false;
   if (traffic_log_) traffic_log_->leaves(request, 0, read.attempts, now);
   under_way_[request.id].read = std::move(read);
@@ -191,8 +209,10 @@ Engine::Nap Engine::nap(TimePoint now) {
   Nap nap;
   const auto not_after = [&](TimePoint moment) { nap.until = nap.until ? std::min(*nap.until, moment) : moment; };
   if (const auto settled = lanes_.next_settled()) not_after(*settled);
-  const bool anything = lanes_.ready() > 0 || lanes_.any_alone() || !retries_.empty() || !reads_.empty();
-  if (delivery_timeout_ && ((circuit_.open() && anything) || !retries_.empty())) not_after(next_expiry_);
+  const bool refused =
+      std::any_of(refusals_.begin(), refusals_.end(), [&](const auto& entry) { return lanes_.waits(entry.first); });
+  const bool anything = lanes_.ready() > 0 || lanes_.any_alone() || !retries_.empty() || !reads_.empty() || refused;
+  if (delivery_timeout_ && ((circuit_.open() && anything) || !retries_.empty() || refused)) not_after(next_expiry_);
   if (under_way_.size() >= options_.max_connections) {
     nap.wake_at = never;
     return nap;
@@ -205,19 +225,29 @@ Engine::Nap Engine::nap(TimePoint now) {
     nap.wake_at = never;
     return nap;
   }
-  const TimePoint gate = std::max(now, *allowed);
+  TimePoint gate = std::max(now, *allowed);
   if (circuit_.open()) {
     if (!circuit_.next_probe()) {  // the probe's answer will wake us
       nap.wake_at = never;
       return nap;
     }
-    not_after(std::max(gate, *circuit_.next_probe()));
-    nap.wake_at = never;
-    return nap;
+    gate = std::max(gate, *circuit_.next_probe());
   }
   // … and at which something wants to.
-  const bool gated = gate > now;
-  if (!retries_.empty()) not_after(std::max(gate, retries_.begin()->first));
+  const bool gated = gate > now || circuit_.open();
+  for (const auto& [not_before, shipment] : retries_) {
+    const TimePoint moment = circuit_.open() ? now : not_before;
+    const Circuit* const refusal = refusal_of(shipment->brand());
+    if (refusal == nullptr) {
+      not_after(std::max(gate, moment));
+      break;
+    }
+    if (const auto probe = refusal->next_probe()) not_after(std::max({gate, moment, *probe}));
+  }
+  for (const auto& [brand, refusal] : refusals_) {
+    const auto probe = refusal.circuit.next_probe();
+    if (probe && *probe > now && lanes_.waits(brand)) not_after(std::max(gate, *probe));
+  }
   for (const Read& read : reads_) not_after(std::max(gate, read.not_before));
   if (lanes_.any_alone()) not_after(gate);
   if (lanes_.ready() > 0) {
@@ -281,15 +311,34 @@ void Engine::server_is_there(TimePoint now) {
   circuit_.succeeded();
 }
 
-void Engine::accepted(std::unique_ptr<Shipment> shipment, TimePoint now) {
+/// A request for the brand got an answer that shows the server and the token well.
+void Engine::brand_is_served(std::uint16_t brand, TimePoint now) {
   server_is_there(now);
+  if (refusals_.erase(brand) == 0) return;
+  lanes_.hold(brand, false);
+  surroundings_.log(LogLevel::info, "the token is accepted for the brand " + surroundings_.brand_name(brand));
+}
+
+Circuit* Engine::refusal_of(std::uint16_t brand) {
+  const auto found = refusals_.find(brand);
+  return found == refusals_.end() ? nullptr : &found->second.circuit;
+}
+
+/// It said nothing about the token.
+void Engine::end_probe(const Shipment& shipment) {
+  Circuit* const refusal = refusal_of(shipment.brand());
+  if (refusal != nullptr && shipment.probe) refusal->probe_ended();
+}
+
+void Engine::accepted(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  brand_is_served(shipment->brand(), now);
   Outcome outcome;
   if (shipment->route == Route::event) outcome.event_id = shipment->last.event_id;
   settle(std::move(shipment), std::move(outcome), now);
 }
 
 void Engine::refused(std::unique_ptr<Shipment> shipment, TimePoint now) {
-  server_is_there(now);
+  brand_is_served(shipment->brand(), now);
   if (shipment->events.size() > 1 && shipment->last.code == "rejected") {
     split(std::move(shipment), now);
     return;
@@ -300,7 +349,7 @@ void Engine::refused(std::unique_ptr<Shipment> shipment, TimePoint now) {
 }
 
 void Engine::too_large(std::unique_ptr<Shipment> shipment, TimePoint now) {
-  server_is_there(now);
+  brand_is_served(shipment->brand(), now);
   const std::size_t size = shipment->body_size();
   if (shipment->route == Route::batch) {
     if (shipment->events.size() > 1) {
@@ -322,7 +371,7 @@ void Engine::split(std::unique_ptr<Shipment> shipment, TimePoint now) {
 }
 
 void Engine::no_batch(std::unique_ptr<Shipment> shipment, TimePoint now) {
-  server_is_there(now);
+  brand_is_served(shipment->brand(), now);
   if (options_.delivery == DeliveryMode::batch) {
     std::string message = shipment->last.message + "; use delivery auto or event";
     fail(std::move(shipment), "not_found", std::move(message), now);
@@ -341,22 +390,23 @@ void Engine::no_batch(std::unique_ptr<Shipment> shipment, TimePoint now) {
 }
 
 void Engine::unauthorised(std::unique_ptr<Shipment> shipment, TimePoint now) {
-  trouble_ = shipment->last;
-  if (circuit_.failed(Circuit::Reason::unauthorised, shipment->probe, now, milliseconds(0))) {
-    surroundings_.log(LogLevel::error, shipment->last.message +
-                                           ". Delivery pauses; nothing is lost. It goes on when the token is replaced "
-                                           "or gets its rights");
+  server_is_there(now);
+  const std::uint16_t brand = shipment->brand();
+  Refusal& refusal = refusals_.try_emplace(brand, Refusal{Circuit(backoff_), {}}).first->second;
+  refusal.message = shipment->last.message;
+  if (refusal.circuit.failed(Circuit::Reason::unauthorised, shipment->probe, now, milliseconds(0))) {
+    lanes_.hold(brand, true);
+    surroundings_.log(LogLevel::error, refusal.message + ". Delivery for the brand " + surroundings_.brand_name(brand) +
+                                           " pauses; nothing is lost. It goes on when the token is replaced or gets "
+                                           "its rights");
   }
   if (!shipment->failing_since) shipment->failing_since = now;
   retry_at(std::move(shipment), now);
 }
 
 void Engine::throttled(std::unique_ptr<Shipment> shipment, TimePoint now) {
-  if (circuit_.reason() == Circuit::Reason::unauthorised) {
-    if (shipment->probe) circuit_.probe_ended();
-  } else {
-    server_is_there(now);
-  }
+  server_is_there(now);
+  end_probe(*shipment);
   pace_->throttled(shipment->left, shipment->last.retry_after, now);
   retry_at(std::move(shipment), now);
 }
@@ -367,6 +417,7 @@ void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
   if (circuit_.failed(Circuit::Reason::unreachable, shipment->probe, now, wish)) {
     surroundings_.log(LogLevel::warning, "cannot deliver: " + shipment->last.message + ". Trying on; nothing is lost");
   }
+  end_probe(*shipment);
   if (!shipment->failing_since) shipment->failing_since = now;
   ++shipment->failures;
   if (options_.max_retries && static_cast<std::size_t>(shipment->failures) > *options_.max_retries) {
@@ -403,24 +454,29 @@ void Engine::expire(TimePoint now) {
     }
     entry = next;
   }
+  const std::string message = "gave up after " + seconds_text(timeout);
+  for (const auto& [brand, refusal] : refusals_) {
+    if (now - refusal.circuit.since() < timeout) continue;
+    fail(lanes_.take_older(now - timeout, brand), given_up(brand, "expired", message));
+  }
   if (!circuit_.open() || now - circuit_.since() < timeout) return;
-  const queue::EventList older = lanes_.take_older(now - timeout);
-  if (older.empty()) return;
-  fail(older, given_up("expired", "gave up after " + seconds_text(timeout) + ": " + trouble_.message));
+  fail(lanes_.take_older(now - timeout),
+       {.kind = ErrorKind::delivery, .code = "expired", .message = message + ": " + trouble_.message});
 }
 
-ErrorInfo Engine::given_up(std::string code, std::string message) const {
+ErrorInfo Engine::given_up(std::uint16_t brand, std::string code, std::string message) const {
   ErrorInfo error{.kind = ErrorKind::delivery, .code = std::move(code), .message = std::move(message)};
-  if (circuit_.reason() == Circuit::Reason::unauthorised) {
+  if (const auto refusal = refusals_.find(brand); refusal != refusals_.end()) {
     error.kind = ErrorKind::auth;
     error.code = "unauthorised";
-    if (error.message.find(trouble_.message) == std::string::npos) error.message += ": " + trouble_.message;
+    const std::string& why = refusal->second.message;
+    if (error.message.find(why) == std::string::npos) error.message += ": " + why;
   }
   return error;
 }
 
 void Engine::fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now) {
-  ErrorInfo error = given_up(std::move(code), std::move(message));
+  ErrorInfo error = given_up(shipment->brand(), std::move(code), std::move(message));
   error.arrived = shipment->may_have_arrived ? Arrived::unknown : Arrived::no;
   error.status = shipment->last_status;
   error.body = shipment->last_body;
@@ -484,9 +540,14 @@ void Engine::abort(TimePoint now) {
   }
   for (auto& [moment, shipment] : std::exchange(retries_, {})) give_up(std::move(shipment));
   take_incoming(now);
+  for (const auto& [brand, refusal] : refusals_) {
+    const queue::EventList waiting = lanes_.take_older(TimePoint::max(), brand);
+    left += waiting.size();
+    fail(waiting, given_up(brand, "closed", message));
+  }
   const queue::EventList waiting = lanes_.take_all();
   left += waiting.size();
-  fail(waiting, given_up("closed", message));
+  fail(waiting, {.kind = ErrorKind::delivery, .code = "closed", .message = message});
   for (Read& read : std::exchange(reads_, {})) {
     read.done({.status = 0,
                .body = {},
@@ -495,7 +556,9 @@ void Engine::abort(TimePoint now) {
   if (left > 0) {
     surroundings_.log(LogLevel::error, count_text(left) + " not delivered when the client was closed" +
                                            (kept.empty() ? "" : ", kept in the spool") +
-                                           (circuit_.open() ? ": " + trouble_.message : std::string()));
+                                           (!refusals_.empty() ? ": " + refusals_.begin()->second.message
+                                            : circuit_.open()  ? ": " + trouble_.message
+                                                               : std::string()));
   }
   publish(now);
 }
@@ -518,7 +581,7 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
   };
   const bool whole = response.status == 200 && !response.body_cut;
   if (whole || response.status == 404) {
-    server_is_there(now);
+    brand_is_served(read.brand, now);
     finish(std::nullopt);
     return;
   }
@@ -537,16 +600,16 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
 void Engine::set_token(const std::string& token, TimePoint now) {
   transport_.set_token(token);
   if (traffic_log_) traffic_log_->add_token(token);
-  circuit_.retry_now(now);
+  for (auto& [brand, refusal] : refusals_) refusal.circuit.retry_now(now);
 }
 
 void Engine::publish(TimePoint now) {
   const std::lock_guard lock(traffic_mutex_);
   traffic_.rate_left = std::max(0.0, pace_->level(now));
-  traffic_.state = circuit_.reason() == Circuit::Reason::unauthorised  ? State::paused_auth
-                   : circuit_.reason() == Circuit::Reason::unreachable ? State::paused_unreachable
-                   : pace_->paused(now)                                ? State::paused_rate
-                                                                       : State::running;
+  traffic_.state = !refusals_.empty()   ? State::paused_auth
+                   : circuit_.open()    ? State::paused_unreachable
+                   : pace_->paused(now) ? State::paused_rate
+                                        : State::running;
 }
 
 void Engine::fill(Stats& stats) const {

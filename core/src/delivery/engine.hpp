@@ -41,6 +41,7 @@ struct Read {
   int attempts = 0;
   TimePoint not_before{};
   TimePoint left{};  ///< Of the last attempt.
+  std::uint16_t brand = 0;
 };
 
 /// What the engine needs of the world around it, so that a test can own it.
@@ -51,6 +52,7 @@ struct Surroundings {
   std::function<std::int64_t()> unix_now_ms;
   std::uint64_t seed = 0;           ///< Of the backoff's jitter.
   std::unique_ptr<Pace> pace = {};  ///< Default: an OwnPace as the options have it.
+  std::function<std::string(std::uint16_t brand)> brand_name;
 };
 
 /// The delivery engine. Everything but `fill` is for one thread, and nothing in it waits or asks for the time.
@@ -92,7 +94,8 @@ class Engine {
   bool may_send(TimePoint now);
   bool send_next(TimePoint now);
   std::optional<Route> due(TimePoint now);
-  std::unique_ptr<Shipment> take(Route route, bool alone);
+  std::optional<queue::Lanes::Turn> turn(TimePoint now) const;
+  std::unique_ptr<Shipment> take(Route route, bool alone, TimePoint now);
   transport::Request request_of(Shipment& shipment) const;
   void send(std::unique_ptr<Shipment> shipment, TimePoint now);
   void send(Read read, TimePoint now);
@@ -108,19 +111,21 @@ class Engine {
   void unavailable(std::unique_ptr<Shipment> shipment, TimePoint now);
   void split(std::unique_ptr<Shipment> shipment, TimePoint now);
   void server_is_there(TimePoint now);
+  void brand_is_served(std::uint16_t brand, TimePoint now);
+  Circuit* refusal_of(std::uint16_t brand);
+  void end_probe(const Shipment& shipment);
 
   void expire(TimePoint now);
   void fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now);
   void fail(const queue::EventList& events, ErrorInfo error);
   Outcome failure(ErrorInfo error) const;
-  ErrorInfo given_up(std::string code, std::string message) const;
+  ErrorInfo given_up(std::uint16_t brand, std::string code, std::string message) const;
   void settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoint now);
 
-  std::string path(Route route, const queue::Event& event) const;
+  std::string path(std::uint16_t brand, std::string_view rest) const;
   void publish(TimePoint now);
 
   const Options options_;
-  const std::string base_path_;
   queue::BoundedQueue& queue_;
   transport::Transport& transport_;
   Surroundings surroundings_;
@@ -130,8 +135,13 @@ class Engine {
   const std::unique_ptr<Pace> pace_;
   TokenBucket retry_budget_;  ///< Of the account's pace, failed requests get no more than half.
   Backoff backoff_;
-  Circuit circuit_;
+  Circuit circuit_;  ///< Open while the server is not there.
   Verdict trouble_;  ///< Why the circuit is open.
+  struct Refusal {
+    Circuit circuit;
+    std::string message;
+  };
+  std::map<std::uint16_t, Refusal> refusals_;  ///< Brands on which the token has no rights. The others go on.
   bool batch_known_missing_ = false;
   bool closing_ = false;
   std::optional<std::chrono::milliseconds> delivery_timeout_;

@@ -32,6 +32,8 @@ struct Shipment {
   std::string separator;           ///< The same with a comma, between the events of a batch.
   std::unique_ptr<Shipment> next;  ///< Goes once this one is settled: the same user's later events.
 
+  /// All its events are of one.
+  std::uint16_t brand() const { return events.front()->brand; }
   /// Bytes of the request's body.
   std::size_t body_size() const;
   /// Stamps the events with the moment of leaving and lists the body's parts. They stay valid while this lives.

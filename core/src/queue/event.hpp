@@ -22,7 +22,7 @@ using EventPtr = std::unique_ptr<Event, EventDeleter>;
 struct Event {
   Event* next = nullptr;            ///< In whichever list holds it.
   std::uintptr_t tag = 0;           ///< Whose delivery this is; the observer's business.
-  std::uint64_t lane = 0;           ///< Hash of the user: events of one lane stay in order.
+  std::uint64_t lane = 0;           ///< Hash of the user and the brand (`lane_of`): events of one lane stay in order.
   std::uint64_t sequence = 0;       ///< Place in the order of acceptance.
   std::int64_t called_unix_us = 0;  ///< When it was made. The caller reads one clock only.
   TimePoint accepted{};             ///< When the I/O thread took it.
@@ -35,6 +35,7 @@ struct Event {
   std::uint8_t action = 0;    ///< An `event::Action`.
   bool adopted = false;       ///< From another client's spool: nobody here waits for its fate.
   std::uint16_t spool_file = 0;
+  std::uint16_t brand = 0;     ///< Its number in the client's `Brands`.
   std::int64_t spool_row = 0;  ///< Where it stands in the spool; 0: nowhere.
 
   /// Copies `bytes` behind a new header.
@@ -45,6 +46,11 @@ struct Event {
   std::size_t footprint() const { return sizeof(Event) + size; }
   std::string message_id() const;
 };
+
+/// The lane of a user of a brand. Applied twice, it gives the user's hash back.
+constexpr std::uint64_t lane_of(std::uint64_t user_hash, std::uint16_t brand) {
+  return user_hash ^ (brand * std::uint64_t{0x9e3779b97f4a7c15});
+}
 
 struct EventDeleter {
   void operator()(Event* event) const noexcept;

@@ -7,35 +7,74 @@
 
 namespace intilery::queue {
 
+Lanes::Brand& Lanes::of(std::uint16_t brand) {
+  if (brand >= brands_.size()) brands_.resize(brand + std::size_t{1});
+  return brands_[brand];
+}
+
 void Lanes::add(EventPtr event) {
   auto& entry = *lanes_.try_emplace(event->lane).first;
   Lane& lane = entry.second;
   const bool was_empty = lane.waiting.empty();
   const bool is_ready = !was_empty && !lane.blocked() && !lane.waiting.front()->alone;
   lane.waiting.push_back(std::move(event));
-  if (is_ready) ++ready_events_;
+  if (is_ready) ++of(lane.waiting.front()->brand).ready_events;
   if (was_empty) make_ready(entry);
 }
 
 void Lanes::make_ready(Map::value_type& entry) {
   const Lane& lane = entry.second;
   if (lane.waiting.empty() || lane.blocked()) return;
+  Brand& brand = of(lane.waiting.front()->brand);
   if (lane.waiting.front()->alone) {
-    alone_.push_back(entry.first);
+    brand.alone.push_back(entry.first);
   } else {
-    ready_.push_back(entry.first);
-    ready_events_ += lane.waiting.size();
+    brand.ready.push_back(entry.first);
+    brand.ready_events += lane.waiting.size();
   }
 }
 
+TimePoint Lanes::first_of(const std::deque<std::uint64_t>& lanes) const {
+  return lanes_.at(lanes.front()).waiting.front()->accepted;
+}
+
+std::size_t Lanes::ready() const {
+  std::size_t events = 0;
+  for (const Brand& brand : brands_) events += brand.held ? 0 : brand.ready_events;
+  return events;
+}
+
+std::optional<Lanes::Turn> Lanes::turn(TimePoint aged, std::size_t full) const {
+  std::optional<Turn> longest;
+  std::optional<Turn> longest_full;
+  for (std::size_t number = 0; number < brands_.size(); ++number) {
+    const Brand& brand = brands_[number];
+    if (brand.held || brand.ready.empty()) continue;
+    const Turn turn{static_cast<std::uint16_t>(number), brand.ready_events, first_of(brand.ready)};
+    if (!longest || turn.oldest < longest->oldest) longest = turn;
+    if (turn.ready >= full && (!longest_full || turn.oldest < longest_full->oldest)) longest_full = turn;
+  }
+  return longest && longest->oldest > aged && longest_full ? longest_full : longest;
+}
+
 std::optional<TimePoint> Lanes::oldest_ready() const {
-  if (ready_.empty()) return std::nullopt;
-  return lanes_.at(ready_.front()).waiting.front()->accepted;
+  const std::optional<Turn> longest = turn(TimePoint::max(), 0);
+  if (!longest) return std::nullopt;
+  return longest->oldest;
 }
 
 std::optional<TimePoint> Lanes::oldest_alone() const {
-  if (alone_.empty()) return std::nullopt;
-  return lanes_.at(alone_.front()).waiting.front()->accepted;
+  std::optional<TimePoint> oldest;
+  for (const Brand& brand : brands_) {
+    if (brand.held || brand.alone.empty()) continue;
+    const TimePoint first = first_of(brand.alone);
+    if (!oldest || first < *oldest) oldest = first;
+  }
+  return oldest;
+}
+
+bool Lanes::waits(std::uint16_t brand) const {
+  return brand < brands_.size() && !(brands_[brand].ready.empty() && brands_[brand].alone.empty());
 }
 
 EventPtr Lanes::take_from(std::deque<std::uint64_t>& lanes) {
@@ -45,22 +84,31 @@ EventPtr Lanes::take_from(std::deque<std::uint64_t>& lanes) {
   return lane.waiting.pop_front();
 }
 
-EventPtr Lanes::take_one() {
-  ready_events_ -= lanes_.at(ready_.front()).waiting.size();
-  return take_from(ready_);
+EventPtr Lanes::take_one(std::uint16_t number) {
+  Brand& brand = of(number);
+  brand.ready_events -= lanes_.at(brand.ready.front()).waiting.size();
+  return take_from(brand.ready);
 }
 
-EventPtr Lanes::take_alone() { return take_from(alone_); }
+EventPtr Lanes::take_alone() {
+  const std::optional<TimePoint> oldest = oldest_alone();
+  const auto has_it = [&](const Brand& b) { return !b.held && !b.alone.empty() && first_of(b.alone) == *oldest; };
+  return take_from(std::find_if(brands_.begin(), brands_.end(), has_it)->alone);
+}
 
-EventList Lanes::take_batch(std::size_t bytes, std::size_t overhead) {
+EventList Lanes::take_batch(std::uint16_t number, std::size_t bytes, std::size_t overhead) {
+  Brand& brand = of(number);
   EventList batch;
   std::size_t used = 0;
-  while (!ready_.empty()) {
-    Lane& lane = lanes_.at(ready_.front());
+  while (!brand.ready.empty()) {
+    Lane& lane = lanes_.at(brand.ready.front());
     const std::size_t waiting = lane.waiting.size();
     std::size_t taken = 0;
     bool unsettled = lane.settling > 0;
-    while (!lane.waiting.empty() && !lane.waiting.front()->alone && !(unsettled && lane.waiting.front()->commands)) {
+    const auto may_go = [&](const Event& event) {  // of another brand, if two lanes' hashes fell together
+      return !event.alone && !(unsettled && event.commands) && event.brand == number;
+    };
+    while (!lane.waiting.empty() && may_go(*lane.waiting.front())) {
       const std::size_t size = lane.waiting.front()->size + overhead;
       if (!batch.empty() && used + size > bytes) break;
       used += size;
@@ -70,8 +118,8 @@ EventList Lanes::take_batch(std::size_t bytes, std::size_t overhead) {
     }
     if (taken == 0) break;  // no room left
     lane.held += taken;
-    ready_.pop_front();
-    ready_events_ -= waiting;
+    brand.ready.pop_front();
+    brand.ready_events -= waiting;
   }
   return batch;
 }
@@ -135,9 +183,11 @@ void Lanes::put_back(EventList events) {
 template <class Chosen>
 EventList Lanes::take_if(Chosen chosen) {
   EventList taken;
-  ready_.clear();
-  alone_.clear();
-  ready_events_ = 0;
+  for (Brand& brand : brands_) {
+    brand.ready.clear();
+    brand.alone.clear();
+    brand.ready_events = 0;
+  }
   for (auto entry = lanes_.begin(); entry != lanes_.end();) {
     Lane& lane = entry->second;
     // A lane is in order, so what is chosen comes first.
@@ -152,8 +202,9 @@ EventList Lanes::take_if(Chosen chosen) {
   return taken;
 }
 
-EventList Lanes::take_older(TimePoint moment) {
-  return take_if([&](const Event& event) { return event.accepted < moment; });
+EventList Lanes::take_older(TimePoint moment, std::optional<std::uint16_t> brand) {
+  return take_if(
+      [&](const Event& event) { return event.accepted < moment && event.brand == brand.value_or(event.brand); });
 }
 
 EventList Lanes::take_oldest(std::size_t bytes) {

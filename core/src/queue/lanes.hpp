@@ -8,6 +8,7 @@
 #include <optional>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "queue/event_list.hpp"
 
@@ -16,7 +17,8 @@ namespace intilery::queue {
 /// Events by user. A lane whose events are under way is held: none of its later events leaves before they have their
 /// fate, so each user's events arrive in the order of the calls, while users do not wait for each other. Where an
 /// identify was delivered, the lane settles for a while: no command leaves it (contract.md: a command reads what the
-/// identify wrote). For the I/O thread only.
+/// identify wrote). A user has a lane for each brand, and only events of one brand leave together. For the I/O thread
+/// only.
 class Lanes {
  public:
   /// How long a lane settles.
@@ -25,19 +27,35 @@ class Lanes {
   /// Appends to the event's lane.
   void add(EventPtr event);
 
-  /// Events that may leave now in a batch, and those that may leave only alone.
-  std::size_t ready() const { return ready_events_; }
-  bool any_alone() const { return !alone_.empty(); }
-  /// When the event that would leave next was accepted.
+  /// Events that may leave now in batches, and those that may leave only alone.
+  std::size_t ready() const;
+  bool any_alone() const { return oldest_alone().has_value(); }
+  /// When the event that has waited longest for a batch was accepted, and when that which leaves next alone was.
   std::optional<TimePoint> oldest_ready() const;
   std::optional<TimePoint> oldest_alone() const;
 
-  /// Takes the next event, holding its lane. There must be one.
-  EventPtr take_one();
+  /// A brand that has something for a batch.
+  struct Turn {
+    std::uint16_t brand = 0;
+    std::size_t ready = 0;  ///< Events.
+    TimePoint oldest{};     ///< When the one that would leave first was accepted.
+  };
+  /// Whose turn it is: the brand's that has waited longest; but if that began after `aged`, a brand's that has `full`
+  /// events. Looks at each brand once.
+  std::optional<Turn> turn(TimePoint aged, std::size_t full) const;
+
+  /// Takes the brand's next event, holding its lane. There must be one.
+  EventPtr take_one(std::uint16_t brand);
+  /// Takes the next event of any brand that must go alone.
   EventPtr take_alone();
-  /// Takes events for a batch, holding their lanes: as many as fit into `bytes`, each costing `overhead` more than its
-  /// own. At least one if there is any.
-  EventList take_batch(std::size_t bytes, std::size_t overhead);
+  /// Takes the brand's events for a batch, holding their lanes: as many as fit into `bytes`, each costing `overhead`
+  /// more than its own. At least one if there is any.
+  EventList take_batch(std::uint16_t brand, std::size_t bytes, std::size_t overhead);
+
+  /// Holds a brand's events back, or lets them go on: held, they are not ready.
+  void hold(std::uint16_t brand, bool held) { of(brand).held = held; }
+  /// Whether some of the brand's events could leave if it were not held.
+  bool waits(std::uint16_t brand) const;
 
   /// The events have their fate: their lanes go on.
   void release(const EventList& events, bool delivered, TimePoint now);
@@ -48,8 +66,8 @@ class Lanes {
   /// The events go back to where they were taken from, in their order.
   void put_back(EventList events);
 
-  /// Takes out waiting events that were accepted before `moment`.
-  EventList take_older(TimePoint moment);
+  /// Takes out waiting events that were accepted before `moment`; those of one brand, if given.
+  EventList take_older(TimePoint moment, std::optional<std::uint16_t> brand = std::nullopt);
   /// Takes out the waiting events that came first, `bytes` of them or more.
   EventList take_oldest(std::size_t bytes);
   /// Takes out everything that waits.
@@ -66,6 +84,14 @@ class Lanes {
     bool blocked() const { return held > 0 || (settling > 0 && waiting.front()->commands); }
   };
   using Map = std::unordered_map<std::uint64_t, Lane>;
+  struct Brand {
+    std::deque<std::uint64_t> ready;  ///< Lanes that are not blocked and begin with an event for a batch.
+    std::deque<std::uint64_t> alone;  ///< Lanes that are not blocked and begin with an event that must go alone.
+    std::size_t ready_events = 0;     ///< Events of the lanes in `ready`.
+    bool held = false;
+  };
+  Brand& of(std::uint16_t brand);
+  TimePoint first_of(const std::deque<std::uint64_t>& lanes) const;
   void make_ready(Map::value_type& lane);
   void go_on(std::uint64_t key);
   EventPtr take_from(std::deque<std::uint64_t>& lanes);
@@ -73,10 +99,8 @@ class Lanes {
   EventList take_if(Chosen chosen);
 
   Map lanes_;
-  std::deque<std::uint64_t> ready_;  ///< Lanes that are not blocked and begin with an event for a batch.
-  std::deque<std::uint64_t> alone_;  ///< Lanes that are not blocked and begin with an event that must go alone.
+  std::vector<Brand> brands_;                                 ///< By number.
   std::deque<std::pair<TimePoint, std::uint64_t>> settling_;  ///< Lanes by when they have settled.
-  std::size_t ready_events_ = 0;                              ///< Events of the lanes in `ready_`.
 };
 
 }  // namespace intilery::queue

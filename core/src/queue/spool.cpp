@@ -20,6 +20,9 @@
 #include <process.h>
 #endif
 
+#include "event/bad_value.hpp"
+#include "event/draft.hpp"
+#include "event/json_check.hpp"
 #include "event/timestamp.hpp"
 #include "intilery/errors.hpp"
 
@@ -27,28 +30,26 @@ namespace intilery::queue {
 
 namespace {
 
+using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr int application_id = 0x494e5459;  // "INTY"
-constexpr int schema_version = 1;
+constexpr int schema_version = 2;           // 1 had no brand
 constexpr const char* extension = ".spool";
-/// A file that has written so much since it was last empty is made small again.
-constexpr std::size_t shrink_at = 4'000'000;
+/// An empty file that takes so much of the disk is made small again.
+constexpr std::uintmax_t shrink_at = 1'000'000;
 
 constexpr const char* schema = R"(
-  PRAGMA auto_vacuum = INCREMENTAL;
-  PRAGMA journal_mode = WAL;
-  BEGIN EXCLUSIVE;
   CREATE TABLE sender (identity TEXT NOT NULL);
   CREATE TABLE events (
     id INTEGER PRIMARY KEY,
+    brand TEXT NOT NULL,
     wire BLOB NOT NULL,            -- the event's JSON object without its closing brace
-    lane INTEGER NOT NULL,
+    lane INTEGER NOT NULL,         -- hash of the user
     id_size INTEGER NOT NULL,      -- bytes of the message id, which ends `wire` before a quote
     action INTEGER NOT NULL,
     flags INTEGER NOT NULL,
     called_unix_us INTEGER NOT NULL);
-  COMMIT;
 )";
 
 constexpr const char* dead_letters_schema = R"(
@@ -75,6 +76,9 @@ int process_id() {
 [[noreturn]] void raise(std::string code, std::string message) {
   throw_error({.kind = ErrorKind::spool, .code = std::move(code), .message = std::move(message)});
 }
+
+/// The code of the SpoolError for one of SQLite's.
+const char* code_of(int sqlite) { return sqlite == SQLITE_FULL ? "spool_full" : "spool_unusable"; }
 
 /// Whose events a file holds. Others must not send them.
 std::string identity(const Options& options) {
@@ -146,6 +150,10 @@ class Statement {
     sqlite3_bind_blob64(statement_, place, bytes.data(), bytes.size(), SQLITE_STATIC);
     return *this;
   }
+  Statement& bind_column(int place, const Statement& row, int column) {
+    sqlite3_bind_value(statement_, place, sqlite3_column_value(row.statement_, column));
+    return *this;
+  }
   int step() { return statement_ == nullptr ? code_ : sqlite3_step(statement_); }
   /// Steps once and makes ready for the next time.
   int run() {
@@ -153,6 +161,7 @@ class Statement {
     sqlite3_reset(statement_);
     return code;
   }
+  bool has(int column) { return sqlite3_column_type(statement_, column) != SQLITE_NULL; }
   std::int64_t integer(int column) { return sqlite3_column_int64(statement_, column); }
   std::string_view bytes(int column) {
     const auto* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
@@ -178,6 +187,17 @@ void unlink_all(const fs::path& path) {
   fs::remove(path.string() + "-journal", ignored);
 }
 
+void make_folder(const fs::path& folder) {
+  std::error_code failed;
+  if (fs::create_directories(folder, failed)) {
+    fs::permissions(folder, fs::perms::owner_all, fs::perm_options::replace, failed);
+  }
+  if (!fs::is_directory(folder, failed)) {
+    raise("spool_unusable", "spool_path " + folder.string() + " is no folder, and none can be made there" +
+                                (failed ? ": " + failed.message() : std::string()));
+  }
+}
+
 /// A name that sorts by time and that no other client has.
 fs::path new_name(const fs::path& folder) {
   std::random_device random;
@@ -201,16 +221,20 @@ void create_private(const fs::path& path) {
 #endif
 }
 
+bool is_old(const fs::path& path) {
+  std::error_code failed;
+  const fs::file_time_type written = fs::last_write_time(path, failed);
+  return !failed && fs::file_time_type::clock::now() - written > 1min;
+}
+
 bool is_damage(int code) { return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_IOERR; }
 
-constexpr const char* select_events =
-    "SELECT id, wire, lane, id_size, action, flags, called_unix_us FROM events ORDER BY id";
-
-/// The event of a row of `select_events`.
-EventPtr event_of(Statement& row) {
-  EventPtr event = Event::make(row.bytes(1));
+/// The event of a row of `read_events`. Null if the row makes no sense: SQLite finds damage to its pages, not inside a
+/// row.
+EventPtr event_of(Statement& row, Brands& brands) {
+  const std::string_view wire = row.bytes(1);
+  EventPtr event = Event::make(wire);
   event->spool_row = row.integer(0);
-  event->lane = static_cast<std::uint64_t>(row.integer(2));
   event->id_size = static_cast<std::uint32_t>(row.integer(3));
   event->action = static_cast<std::uint8_t>(row.integer(4));
   const auto flags = static_cast<int>(row.integer(5));
@@ -220,23 +244,45 @@ EventPtr event_of(Statement& row) {
   event->commands = (flags & Flag::commands) != 0;
   event->called_unix_us = row.integer(6);
   event->adopted = true;
+  const bool id_fits = row.integer(3) >= 0 && row.integer(3) + 2 <= event->size;
+  const bool is_action = row.integer(4) >= 0 && row.integer(4) <= static_cast<int>(event::Action::screen);
+  if (!id_fits || !is_action) return nullptr;
+  try {
+    event::check_json(std::string(wire) + "}", nullptr, event::JsonWriter::max_depth + 1);
+    if (row.has(7)) event->brand = brands.number_of(row.bytes(7));
+  } catch (const event::BadValue&) {
+    return nullptr;
+  } catch (const ConfigurationError&) {
+    return nullptr;
+  }
+  event->lane = lane_of(static_cast<std::uint64_t>(row.integer(2)), event->brand);
   return event;
 }
 
-/// All events that can be read: those before any damage, and those behind it, which are read from the other end.
+/// Reads all events that can be read: those before any damage, and those behind it, which are read from the other end.
 /// \returns whether there is any damage.
-bool read_events(const Database& db, EventList& events) {
-  Statement forward(db, select_events);
+bool read_events(const Database& db, std::int64_t version, Brands& brands, EventList& events) {
+  // The events of version 1 are all of the file's own brand, which is ours.
+  const std::string select = std::string("SELECT id, wire, lane, id_size, action, flags, called_unix_us, ") +
+                             (version == 1 ? "NULL" : "brand") + " FROM events ORDER BY id";
+  bool damaged = false;
   int code = SQLITE_DONE;
   std::int64_t last = 0;
+  Statement forward(db, select);
   while ((code = forward.step()) == SQLITE_ROW) {
-    events.push_back(event_of(forward));
     last = forward.integer(0);
+    if (EventPtr event = event_of(forward, brands)) {
+      events.push_back(std::move(event));
+    } else {
+      damaged = true;
+    }
   }
-  if (code == SQLITE_DONE) return false;
+  if (code == SQLITE_DONE) return damaged;
   std::vector<EventPtr> behind;
-  Statement backward(db, std::string(select_events) + " DESC");
-  while (backward.step() == SQLITE_ROW && backward.integer(0) > last) behind.push_back(event_of(backward));
+  Statement backward(db, select + " DESC");
+  while (backward.step() == SQLITE_ROW && backward.integer(0) > last) {
+    if (EventPtr event = event_of(backward, brands)) behind.push_back(std::move(event));
+  }
   for (auto event = behind.rbegin(); event != behind.rend(); ++event) events.push_back(std::move(*event));
   return true;
 }
@@ -250,7 +296,9 @@ class Spool::File {
   File(fs::path path, std::unique_ptr<Database> db, std::size_t live)
       : path_(std::move(path)),
         db_(std::move(db)),
-        insert_(*db_, "INSERT INTO events (wire, lane, id_size, action, flags, called_unix_us) VALUES (?,?,?,?,?,?)"),
+        insert_(
+            *db_,
+            "INSERT INTO events (wire, lane, id_size, action, flags, called_unix_us, brand) VALUES (?,?,?,?,?,?,?)"),
         delete_(*db_, "DELETE FROM events WHERE id = ?"),
         live_(live) {}
 
@@ -263,34 +311,70 @@ class Spool::File {
       const std::string why = db->error();
       db.reset();
       unlink_all(path);
-      raise("spool_unusable", "the spool " + path.string() + " cannot be written: " + why);
+      raise(code_of(code), "the spool " + path.string() + " cannot be written: " + why);
     };
     sqlite3_busy_timeout(db->get(), 5'000);  // somebody may look whether the new file can be adopted
     must(db->run("PRAGMA locking_mode = EXCLUSIVE"));
-    must(db->run(schema));
+    must(db->run("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL"));
     must(db->run(options.spool_sync == SpoolSync::power ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF"));
     must(db->run("PRAGMA journal_size_limit = 4000000"));
     must(db->limit_size(options.spool_max_bytes));
+    // All at once: a file with tables is whole.
+    must(db->run("BEGIN EXCLUSIVE"));
+    must(db->run(schema));
     must(Statement(*db, "INSERT INTO sender (identity) VALUES (?)").bind(1, identity(options)).step());
     must(db->run("PRAGMA application_id = " + std::to_string(application_id)));
-    // Last: a file with a version is whole.
     must(db->run("PRAGMA user_version = " + std::to_string(schema_version)));
-    return std::make_unique<File>(path, std::move(db), 0);
+    must(db->run("COMMIT"));
+    auto file = std::make_unique<File>(path, std::move(db), 0);
+    if (!file->exists()) return make(options);  // another client took it for a dead one's
+    return file;
   }
 
   const Database& db() const { return *db_; }
   const fs::path& path() const { return path_; }
   std::size_t live() const { return live_; }
 
-  int insert(Event& event) {
+  /// False if it was removed, or lies in a folder that was.
+  bool exists() const {
+    std::error_code failed;
+    return fs::exists(path_, failed) || failed;
+  }
+  /// The opposite. Looks now and then only.
+  bool vanished() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_look_) return false;
+    next_look_ = now + 100ms;
+    return !exists();
+  }
+
+  /// Copies what another file holds. The rows keep their ids.
+  Database::Result copy(const File& other) {
+    constexpr int columns = 8;
+    Statement from(*other.db_, "SELECT id, wire, lane, id_size, action, flags, called_unix_us, brand FROM events");
+    Statement to(*db_,
+                 "INSERT INTO events (id, wire, lane, id_size, action, flags, called_unix_us, brand) "
+                 "VALUES (?,?,?,?,?,?,?,?)");
+    Database::Result result = db_->transact([&] {
+      int code = SQLITE_OK;
+      while ((code = from.step()) == SQLITE_ROW) {
+        for (int i = 0; i < columns; ++i) to.bind_column(i + 1, from, i);
+        if (const int inserted = to.run(); inserted != SQLITE_DONE) return inserted;
+      }
+      return code == SQLITE_DONE ? SQLITE_OK : code;
+    });
+    if (result.code == SQLITE_OK) live_ = other.live_;
+    return result;
+  }
+
+  int insert(Event& event, const std::string& brand) {
     const int flags = (event.alone ? Flag::alone : 0) | (event.has_sent_at ? Flag::has_sent_at : 0) |
                       (event.identifies ? Flag::identifies : 0) | (event.commands ? Flag::commands : 0);
-    insert_.bind_blob(1, event.bytes()).bind(2, static_cast<std::int64_t>(event.lane)).bind(3, event.id_size);
-    insert_.bind(4, event.action).bind(5, flags).bind(6, event.called_unix_us);
+    insert_.bind_blob(1, event.bytes()).bind(2, static_cast<std::int64_t>(lane_of(event.lane, event.brand)));
+    insert_.bind(3, event.id_size).bind(4, event.action).bind(5, flags).bind(6, event.called_unix_us).bind(7, brand);
     const int code = insert_.run();
     if (code != SQLITE_DONE) return code;
     event.spool_row = sqlite3_last_insert_rowid(db_->get());
-    written_ += event.size;
     return SQLITE_OK;
   }
   int remove(std::int64_t row) {
@@ -311,19 +395,28 @@ class Spool::File {
 
   /// Gives the disk back what an empty file does not need.
   void shrink() {
-    if (live_ > 0 || written_ < shrink_at) return;
-    written_ = 0;
+    if (live_ > 0 || size_on_disk() < shrink_at) return;
     db_->run("PRAGMA incremental_vacuum");
     db_->run("PRAGMA wal_checkpoint(TRUNCATE)");
   }
 
  private:
+  std::uintmax_t size_on_disk() const {
+    std::uintmax_t bytes = 0;
+    for (const char* const part : {"", "-wal"}) {
+      std::error_code failed;
+      const std::uintmax_t size = fs::file_size(path_.string() + part, failed);
+      if (!failed) bytes += size;
+    }
+    return bytes;
+  }
+
   fs::path path_;
   std::unique_ptr<Database> db_;
   Statement insert_;
   Statement delete_;
   std::size_t live_;  ///< Rows that are there.
-  std::size_t written_ = 0;
+  std::chrono::steady_clock::time_point next_look_{};
 };
 
 /// What failed for good. Shared by the clients of the folder.
@@ -356,8 +449,7 @@ class Spool::DeadLetters {
       return SQLITE_OK;
     });
     if (result.code == SQLITE_OK) return;
-    raise(result.code == SQLITE_FULL ? "spool_full" : "spool_unusable",
-          "the dead letters " + path_.string() + " cannot be written: " + result.why);
+    raise(code_of(result.code), "the dead letters " + path_.string() + " cannot be written: " + result.why);
   }
 
  private:
@@ -414,37 +506,42 @@ class Spool::Forks {
 Spool::Registration::Registration(Spool& given) : spool(given) { Forks::all().add(spool); }
 Spool::Registration::~Registration() { Forks::all().remove(spool); }
 
-Spool::Spool(const Options& options, Log log) : options_(options), log_(std::move(log)) {
-  std::error_code failed;
-  const fs::path folder(options_.spool_path);
-  if (fs::create_directories(folder, failed)) {
-    fs::permissions(folder, fs::perms::owner_all, fs::perm_options::replace, failed);
-  }
-  if (!fs::is_directory(folder, failed)) {
-    raise("spool_unusable", "spool_path " + folder.string() + " is no folder, and none can be made there" +
-                                (failed ? ": " + failed.message() : std::string()));
-  }
+Spool::Spool(const Options& options, Brands& brands, Log log)
+    : options_(options), brands_(brands), log_(std::move(log)) {
+  make_folder(options_.spool_path);
   const std::lock_guard lock(mutex_);
-  files_.push_back(File::make(options_));
+  files_.emplace_back();
+  try {
+    restore_own();
+  } catch (const SpoolError& error) {
+    if (error.code() != "spool_full") throw;
+    // What earlier clients left may be what fills the disk: it must be delivered, so the own file has time.
+    log_(LogLevel::warning, std::string(error.what()) + "; no event is accepted until there is room");
+  }
 }
 
 Spool::~Spool() { close(); }
 
 void Spool::close() {
   const std::lock_guard lock(mutex_);
+  try {
+    if (files_.front() && files_.front()->live() > 0 && !files_.front()->exists()) restore_own();
+  } catch (const IntileryError& error) {
+    log_(LogLevel::error, error.what());
+  }
   for (std::unique_ptr<File>& file : files_) {
     if (file) File::leave(file);
   }
   dead_letters_.reset();
+  closed_ = true;
 }
 
 EventList Spool::adopt() {
   std::vector<std::string> paths;
   std::error_code failed;
   for (const fs::directory_entry& entry : fs::directory_iterator(options_.spool_path, failed)) {
-    if (entry.path().extension() == extension && entry.path() != files_.front()->path()) {
-      paths.push_back(entry.path().string());
-    }
+    const bool own = files_.front() && entry.path() == files_.front()->path();
+    if (entry.path().extension() == extension && !own) paths.push_back(entry.path().string());
   }
   std::sort(paths.begin(), paths.end());
   EventList all;
@@ -470,23 +567,28 @@ EventList Spool::adopt(const std::string& path) {
 
 bool Spool::take_over(const std::string& path, EventList& events) {
   const std::lock_guard lock(mutex_);
+  const bool old = is_old(path);
   auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE);
   db->run("PRAGMA locking_mode = EXCLUSIVE");
   const int locked = db->run("BEGIN EXCLUSIVE; COMMIT");
   if (locked == SQLITE_BUSY) return false;  // its client lives
+  const std::int64_t version = number(*db, "PRAGMA user_version").value_or(0);
   if (!is_damage(locked)) {
-    const std::int64_t version = number(*db, "PRAGMA user_version").value_or(0);
-    if (version == 0) return false;  // being made, or a client died while it was
+    if (version == 0) {
+      // Its client died while it made the file: a living one needs no minute until it locks it, and looks then.
+      if (old && number(*db, "SELECT count(*) FROM sqlite_master") == 0) unlink_all(path);
+      return false;
+    }
     if (version > schema_version) {
       log_(LogLevel::warning, "the spool file " + path + " was written by a newer version; it is left alone");
       return false;
     }
     Statement sender(*db, "SELECT identity FROM sender");
     const int code = sender.step();
-    const bool ours = code == SQLITE_ROW && sender.bytes(0) == identity(options_);
-    if (!ours && !is_damage(code)) return false;
+    if (is_damage(code)) return true;  // whose events they are is unknown, so they must not be sent
+    if (code != SQLITE_ROW || sender.bytes(0) != identity(options_)) return false;
   }
-  if (read_events(*db, events)) return true;
+  if (read_events(*db, version, brands_, events)) return true;
   const auto index = static_cast<std::uint16_t>(files_.size());
   for (Event* event = events.front(); event != nullptr; event = event->next) event->spool_file = index;
   if (options_.spool_sync == SpoolSync::process) db->run("PRAGMA synchronous = OFF");
@@ -511,10 +613,20 @@ void Spool::set_aside(const std::string& path, EventList& events) {
 
 void Spool::insert(const std::vector<Caller*>& group) {
   const std::lock_guard lock(mutex_);
-  if (!files_.front()) {
+  std::optional<ErrorInfo> failed;
+  if (closed_) {
+    failed = {.kind = ErrorKind::closed, .code = "closed", .message = "the client is closed"};
+  } else if (!files_.front() || files_.front()->vanished()) {
+    try {
+      restore_own();
+    } catch (const IntileryError& error) {
+      failed = error.info();
+    }
+  }
+  if (failed) {
     for (Caller* caller : group) {
-      caller->code = SQLITE_MISUSE;
-      caller->why = "the client is closed";
+      caller->code = failed->code == "spool_full" ? SQLITE_FULL : SQLITE_CANTOPEN;
+      caller->why = failed->message;
     }
     return;
   }
@@ -522,7 +634,8 @@ void Spool::insert(const std::vector<Caller*>& group) {
   const auto insert_all = [&] {
     for (Caller* caller : group) {
       caller->event->spool_file = 0;
-      if (const int code = own.insert(*caller->event); code != SQLITE_OK) return code;
+      if (const int code = own.insert(*caller->event, brands_.name_of(caller->event->brand)); code != SQLITE_OK)
+        return code;
     }
     return SQLITE_OK;
   };
@@ -541,6 +654,21 @@ void Spool::insert(const std::vector<Caller*>& group) {
     caller->code = result.code;
     caller->why = result.why;
   }
+}
+
+void Spool::restore_own() {
+  std::unique_ptr<File>& own = files_.front();
+  make_folder(options_.spool_path);
+  std::unique_ptr<File> restored = File::make(options_);
+  if (own) {
+    if (const Database::Result result = restored->copy(*own); result.code != SQLITE_OK) {
+      File::leave(restored);
+      raise(code_of(result.code), "what a removed file held cannot be written again: " + result.why);
+    }
+    log_(LogLevel::warning, "somebody removed the spool file " + own->path().string() + "; its " +
+                                std::to_string(own->live()) + " events stand in " + restored->path().string() + " now");
+  }
+  own = std::move(restored);
 }
 
 void Spool::store(Event& event) {
@@ -564,10 +692,10 @@ void Spool::store(Event& event) {
     }
   }
   if (self.code == SQLITE_OK) return;
-  const bool full = self.code == SQLITE_FULL;
-  raise(full ? "spool_full" : "spool_unusable",
+  raise(code_of(self.code),
         "the event was not accepted, for the spool " + options_.spool_path +
-            (full ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") + self.why);
+            (self.code == SQLITE_FULL ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") +
+            self.why);
 }
 
 void Spool::forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows) {
@@ -578,20 +706,32 @@ void Spool::forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& ro
   for (auto from = unforgotten_.begin(); from != unforgotten_.end();) {
     const auto to = std::find_if(from, unforgotten_.end(), [&](const auto& row) { return row.first != from->first; });
     if (std::unique_ptr<File>& file = files_[from->first]) {
+      const auto count = static_cast<std::size_t>(to - from);
+      const bool all = count == file->live();
+      const auto started = std::chrono::steady_clock::now();
+      if (!all && started < try_again_) {
+        left.insert(left.end(), from, to);
+        from = to;
+        continue;
+      }
       const Database::Result result = file->db().transact([&] {
         int code = SQLITE_OK;
         for (auto row = from; row != to && code == SQLITE_OK; ++row) code = file->remove(row->second);
         return code;
       });
-      if (result.code == SQLITE_OK) {
-        file->count_removed(static_cast<std::size_t>(to - from));
-        if (from->first > 0 && file->live() == 0) {
+      // A full disk takes no deletion either; but a file of which nothing is needed any more can go as a whole.
+      const bool useless = all && (from->first > 0 || result.code != SQLITE_OK);
+      if (result.code == SQLITE_OK || useless) {
+        file->count_removed(count);
+        if (useless) {
           File::leave(file);
         } else {
           file->shrink();
         }
       } else {
         left.insert(left.end(), from, to);
+        const auto ended = std::chrono::steady_clock::now();
+        try_again_ = ended + std::max<std::chrono::steady_clock::duration>(1s, 10 * (ended - started));
         if (!std::exchange(complained_, true)) {
           log_(LogLevel::warning, "what was delivered cannot be taken out of the spool " + options_.spool_path +
                                       " now: " + result.why + ". It may be sent again, with the same message ids");

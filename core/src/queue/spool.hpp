@@ -2,6 +2,7 @@
 /// Events on disk, so that they outlive the process.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "brands.hpp"
 #include "client_core.hpp"
 #include "intilery/options.hpp"
 #include "queue/event_list.hpp"
@@ -28,8 +30,9 @@ class Spool {
   using Log = std::function<void(LogLevel, const std::string&)>;
 
   /// Makes this client's file, and the folder if there is none.
+  /// \param brands must outlive this. Gets the brands of adopted events.
   /// \throws SpoolError if that cannot be.
-  Spool(const Options& options, Log log);
+  Spool(const Options& options, Brands& brands, Log log);
   ~Spool();
 
   /// Removes the files in which nothing is left, and leaves the others to the next client. Nothing can be stored after.
@@ -56,6 +59,9 @@ class Spool {
   struct Caller;
 
   void insert(const std::vector<Caller*>& group);
+  /// Makes the own file if there is none; again, with all that it held, if somebody removed it.
+  /// \throws SpoolError.
+  void restore_own();
   void forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows);
   EventList adopt(const std::string& path);
   /// Reads a file and keeps it locked, if it is there for us to take. \returns whether it is damaged.
@@ -64,12 +70,15 @@ class Spool {
   void set_aside(const std::string& path, EventList& events);
 
   const Options options_;
+  Brands& brands_;
   const Log log_;
-  std::mutex mutex_;                           ///< Held wherever SQLite works; guards what follows.
-  std::vector<std::unique_ptr<File>> files_;   ///< The own one, then the adopted; null when emptied.
-  std::unique_ptr<DeadLetters> dead_letters_;  ///< Opened when there is one.
+  std::mutex mutex_;                          ///< Held wherever SQLite works; guards what follows.
+  std::vector<std::unique_ptr<File>> files_;  ///< The own one, then the adopted; null when emptied.
+  bool closed_ = false;
+  std::unique_ptr<DeadLetters> dead_letters_;                        ///< Opened when there is one.
   std::vector<std::pair<std::uint16_t, std::int64_t>> unforgotten_;  ///< Rows that could not be removed yet.
   bool complained_ = false;
+  std::chrono::steady_clock::time_point try_again_{};  ///< To remove them, if that failed.
 
   std::mutex group_mutex_;  ///< Guards the callers who wait for an fsync.
   std::condition_variable group_changed_;

@@ -1,0 +1,88 @@
+#include "queue/lanes.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace intilery::queue {
+namespace {
+
+using namespace std::chrono_literals;
+
+class LanesTest : public testing::Test {
+ protected:
+  /// An event whose bytes are its name.
+  void add(const std::string& name, std::uint64_t lane, std::uint16_t brand, TimePoint accepted = TimePoint(1s)) {
+    EventPtr event = Event::make(name);
+    event->lane = lane;
+    event->brand = brand;
+    event->accepted = accepted;
+    lanes.add(std::move(event));
+  }
+  std::optional<Lanes::Turn> turn(std::size_t full = 100) const { return lanes.turn(TimePoint(0s), full); }
+  EventList take_batch() { return lanes.take_batch(turn()->brand, 1'000'000, 0); }
+  static std::string names(const EventList& events) {
+    std::string text;
+    for (const Event* event = events.front(); event != nullptr; event = event->next) {
+      text += (text.empty() ? "" : " ") + std::string(event->bytes());
+    }
+    return text;
+  }
+
+  Lanes lanes;
+};
+
+TEST_F(LanesTest, ABrandWaitsForNoOther) {
+  add("a1", 1, 0);
+  add("a2", 2, 0);
+  add("b1", lane_of(1, 7), 7, TimePoint(2s));
+  EXPECT_EQ(lanes.ready(), 3u);
+  const EventList first = take_batch();
+  EXPECT_EQ(names(first), "a1 a2");
+  EXPECT_EQ(turn()->brand, 7);
+  const EventList second = take_batch();
+  EXPECT_EQ(names(second), "b1");
+  EXPECT_EQ(lanes.ready(), 0u);
+}
+
+TEST_F(LanesTest, ABatchHoldsOneBrandEvenWhereTwoHashesFallTogether) {
+  add("a1", 1, 0);
+  add("b1", 1, 1);
+  add("a2", 1, 0);
+  std::string all;
+  while (turn()) {
+    const EventList batch = take_batch();
+    all += names(batch) + "|";
+    lanes.release(batch, true, TimePoint(1s));
+  }
+  EXPECT_EQ(all, "a1|b1|a2|");
+  EXPECT_EQ(lanes.ready(), 0u);
+}
+
+TEST_F(LanesTest, AHeldBrandIsNotReadyUntilItIsLetGo) {
+  add("a1", 1, 0, TimePoint(2s));
+  add("b1", 2, 1, TimePoint(1s));
+  lanes.hold(1, true);
+  add("b2", 2, 1, TimePoint(3s));
+  EXPECT_EQ(lanes.ready(), 1u);
+  EXPECT_EQ(turn()->brand, 0);
+  EXPECT_EQ(*lanes.oldest_ready(), TimePoint(2s));
+  EXPECT_TRUE(lanes.waits(1));
+  EXPECT_EQ(names(lanes.take_older(TimePoint(3s), 1)), "b1");
+  lanes.hold(1, false);
+  EXPECT_EQ(lanes.ready(), 2u);
+  lanes.take_all();
+  EXPECT_FALSE(lanes.waits(1));
+}
+
+TEST_F(LanesTest, AFullBatchGoesBeforeWhatIsOlderButNotBeforeWhatHasAged) {
+  add("a1", 1, 0, TimePoint(1s));
+  add("b1", 2, 1, TimePoint(2s));
+  add("b2", 3, 1, TimePoint(2s));
+  EXPECT_EQ(lanes.turn(TimePoint(500ms), 3)->brand, 0);
+  EXPECT_EQ(lanes.turn(TimePoint(500ms), 2)->brand, 1);
+  EXPECT_EQ(lanes.turn(TimePoint(1s), 2)->brand, 0);
+}
+
+}  // namespace
+}  // namespace intilery::queue
