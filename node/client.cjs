@@ -564,7 +564,7 @@ class Client extends EventEmitter {
     try {
       this.#waitUntil(this.drained())
     } catch (error) {
-      log(logLevels.warning, `waitUntil threw: ${error instanceof Error ? error.message : String(error)}`)
+      this.#log.write(levels.warning, `waitUntil threw: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
 

@@ -235,7 +235,9 @@ class AsyncClient(_Base):
 
     async def close(self, timeout: float | None = None) -> Flush:
         """As `Client.close`."""
-        if (self._whole or self)._loop.loop is None or not _native.is_idle(self):  # a callback that runs outside of a loop may take long
+        if (self._whole or self)._loop.loop is None or not _native.is_idle(
+            self
+        ):  # a callback that runs outside of a loop may take long
             return await self._aside(partial(self._finish, timeout))
         flush = self._finish(timeout)
         await asyncio.sleep(0)  # for the last callbacks

@@ -27,7 +27,9 @@ LIST = json.loads((ROOT / "python" / "intilery" / "metrics.json").read_text(enco
 
 def table(head: str) -> list[list[str]]:
     """The cells of a table's rows."""
-    (rows,) = re.findall(rf"^\| {re.escape(head)} .*\n\|[ |-]*\n((?:\|.*\n)+)", (ROOT / PAGE).read_text(encoding="utf-8"), re.MULTILINE)
+    (rows,) = re.findall(
+        rf"^\| {re.escape(head)} .*\n\|[ |-]*\n((?:\|.*\n)+)", (ROOT / PAGE).read_text(encoding="utf-8"), re.MULTILINE
+    )
     return [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows.splitlines()]
 
 

@@ -57,8 +57,8 @@ struct Options {
 
   // Requests, and their pace.
   DeliveryMode delivery = DeliveryMode::automatic;
-  double rate_limit = 100;                    ///< The account's requests a second.
-  double burst = 500;                         ///< The account's burst: the capacity of its token bucket.
+  double rate_limit = 100;  ///< The account's requests a second.
+  double burst = 500;       ///< The account's burst: the capacity of its token bucket.
   /// A Redis URL, `redis://[user:password@]host[:port][/database]`: all clients with the same one share one bucket.
   std::string rate_limit_store = {};
   std::size_t max_request_bytes = 6'000'000;  ///< The guide's 6 MB in its smaller reading; some accounts have 1 MB.
