@@ -225,6 +225,53 @@ test('a full queue fails the delivery, or the call', async () => {
   })
 })
 
+test('onFull dropOldest makes room, and each drop is a failed delivery', async () => {
+  await withSandbox({ faults: [{ delay_ms: 300 }] }, async (sandbox) => {
+    const client = sandbox.client({ maxQueueBytes: 5000, onFull: 'drop_oldest', delivery: 'event', maxConnections: 1 })
+    const deliveries = [client.track({ userId: 'u', event: 'E' })]
+    while (client.stats().inFlight === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    for (let number = 0; number < 11; ++number) {
+      deliveries.push(client.track({ userId: `u${number}`, event: 'E', properties: { text: 'x'.repeat(500) } }))
+    }
+    const results = await Promise.allSettled(deliveries)
+    const dropped = results.filter((result) => result.status === 'rejected').map((result) => result.reason)
+    assert.equal(results[0].status, 'fulfilled', 'it was under way')
+    assert.equal(results.at(-1).status, 'fulfilled', 'the newest is kept')
+    assert.ok(
+      dropped.length > 0 && dropped.every((error) => error instanceof QueueFullError && error.code === 'dropped'),
+    )
+    assert.deepEqual(client.stats().failedByReason, { dropped: dropped.length })
+    await client.close()
+  })
+})
+
+test('clients that share a store are never over the rate', async (t) => {
+  const { createServer } = await import('node:net')
+  const { spawn } = await import('node:child_process')
+  const { once } = await import('node:events')
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const port = String(probe.address().port)
+  probe.close()
+  await once(probe, 'close')
+  const redis = spawn('redis-server', ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'])
+  t.after(() => redis.kill('SIGKILL'))
+  let said = ''
+  for await (const text of redis.stdout) {
+    said += text
+    if (said.includes('Ready to accept connections')) break
+  }
+  await withSandbox({ rateLimit: 50, burst: 60 }, async (sandbox) => {
+    const rateLimitStore = `redis://127.0.0.1:${port}`
+    const clients = [1, 2, 3].map(() => sandbox.client({ rateLimitStore, delivery: 'event' }))
+    for (let number = 0; number < 30; ++number) {
+      for (const client of clients) client.track({ userId: `u${number}`, event: 'E' })
+    }
+    for (const client of clients) assert.equal((await client.close({ timeout: 20_000 })).failed, 0)
+    assert.deepEqual(sandbox.stats().requests, { 200: 90 })
+  })
+})
+
 test('a wrong token pauses until it is changed', async () => {
   await withSandbox({}, async (sandbox) => {
     const client = sandbox.client({ authToken: 'wrong', retryInitial: 10 })
