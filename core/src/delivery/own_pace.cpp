@@ -1,6 +1,7 @@
 #include "delivery/own_pace.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace intilery::delivery {
 
@@ -8,17 +9,20 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// How long to stay silent after a 429 that does not say.
-constexpr milliseconds usual_pause{1'000};
+/// How long to stay silent after a 429 that does not say: until a fifth of the burst could be there again.
+milliseconds usual_pause(double rate, double burst) {
+  return milliseconds(std::llround(std::clamp(200 * burst / rate, 50.0, 1'000.0)));
+}
 /// Clients that were stopped together should not all come back at the same moment.
 constexpr double pause_jitter = 0.3;
 
 constexpr double kept = 0.7;         ///< Of the rate, after a 429.
 constexpr double least_first = 0.1;  ///< Of the account's rate, after the first 429.
-constexpr double least = 0.005;      ///< Of the account's rate, ever.
-constexpr double growth = 0.005;     ///< Of the account's rate, each second …
-constexpr double most_growth = 0.1;  ///< … but no more than this part of the own rate.
-constexpr double patience = 10;      ///< Seconds without a 429 after which growth gets quicker.
+/// Of the account's rate, ever: what more clients than this would take, their pauses hold back. And a server that says
+/// 429 now and then for reasons of its own must not bring a client to a standstill.
+constexpr double least = 1.0 / 16;
+constexpr double growth = 0.005;  ///< Of the account's rate, each second.
+constexpr double patience = 10;   ///< Seconds without a 429 after which growth gets quicker.
 
 double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -35,8 +39,7 @@ OwnPace::OwnPace(double rate, double burst, milliseconds longest, std::uint64_t 
 double OwnPace::rate(TimePoint now) const {
   if (!shared_) return account_rate_;
   const double t = std::max(0.0, seconds(now - grows_from_));
-  const double slope = std::min(growth * account_rate_, most_growth * base_);
-  return std::min(account_rate_, base_ + slope * (t + t * t * t / (3 * patience * patience)));
+  return std::min(account_rate_, base_ + growth * account_rate_ * (t + t * t * t / (3 * patience * patience)));
 }
 
 void OwnPace::adapt(TimePoint now) {
@@ -88,7 +91,7 @@ void OwnPace::shrink_to(double rate, TimePoint now) {
 }
 
 void OwnPace::throttled(TimePoint sent, std::optional<milliseconds> wish, TimePoint now) {
-  const milliseconds asked = std::min(wish.value_or(usual_pause), longest_pause_);
+  const milliseconds asked = std::min(wish.value_or(usual_pause(account_rate_, burst_)), longest_pause_);
   const double jitter = 1 + pause_jitter * std::uniform_real_distribution<double>(0, 1)(random_);
   const bool first = !shared_;
   paused_until_ = std::max(paused_until_, now + std::chrono::ceil<milliseconds>(first ? asked : asked * jitter));
