@@ -30,6 +30,8 @@ lint: .venv/.packages node_modules/.packages ## Check format, style and types.
 format: .venv/.packages node_modules/.packages ## Format all sources.
 	packaging/lint --fix
 
+# The tests fork, and their children make clients of their own.
+sanitize: export TSAN_OPTIONS = die_after_fork=0
 sanitize: .venv/.packages ## Run the core's tests under ASan, UBSan and TSan (ten minutes).
 	for preset in asan tsan; do \
 	  cmake --preset $$preset > /dev/null && cmake --build --preset $$preset -- --quiet && build/$$preset/tests/core/intilery_tests --gtest_brief=1 || exit 1; \

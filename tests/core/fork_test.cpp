@@ -23,7 +23,7 @@ class ForkTest : public SandboxTest {
  protected:
   void SetUp() override {
 #if defined(__SANITIZE_THREAD__)
-    GTEST_SKIP() << "ThreadSanitizer allows no threads after a fork";
+    GTEST_SKIP() << "in a forked child, ThreadSanitizer takes the threads of the parent for its own";
 #endif
   }
 
