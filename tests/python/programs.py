@@ -27,7 +27,8 @@ def fork(work):
 
 PROLOGUE = (
     """
-import atexit, gc, os, sys, time
+import atexit, gc, os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 at_last = []  # called after the clients are closed
 atexit.register(lambda: [call() for call in at_last])
 from intilery import *
