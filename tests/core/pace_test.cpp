@@ -18,6 +18,7 @@
 
 #include "delivery/own_pace.hpp"
 #include "delivery/shared_pace.hpp"
+#include "fake_store.hpp"
 #include "rate_bucket.hpp"
 
 namespace intilery::delivery {
@@ -183,17 +184,6 @@ TEST(OwnPaceTest, TakesTheWholeRateBackWhenTheOthersAreGone) {
   EXPECT_DOUBLE_EQ(pace.rate(start + 60s), 100);
 }
 
-/// A store that says what the test wants.
-class FakeStore : public RateStore {
- public:
-  void ask(std::size_t tokens) override { asked.push_back(tokens); }
-  std::optional<Grant> answer() override { return std::exchange(next, std::nullopt); }
-  void drain(milliseconds pause) override { drained.push_back(pause); }
-  std::vector<std::size_t> asked;
-  std::vector<milliseconds> drained;
-  std::optional<Grant> next;
-};
-
 class SharedPaceTest : public ::testing::Test {
  protected:
   SharedPaceTest() {
@@ -202,20 +192,6 @@ class SharedPaceTest : public ::testing::Test {
     pace = std::make_unique<SharedPace>(std::move(owned), OwnPace(100, 500, 30s, 1, start), Options{},
                                         [this](LogLevel, const std::string& line) { log.push_back(line); });
   }
-  static Grant granted(std::size_t tokens, milliseconds wait = 0ms, std::size_t clients = 1) {
-    Grant grant;
-    grant.reachable = true;
-    grant.tokens = tokens;
-    grant.wait = wait;
-    grant.clients = clients;
-    return grant;
-  }
-  static Grant gone() {
-    Grant grant;
-    grant.why = "Connection refused";
-    return grant;
-  }
-
   FakeStore* store = nullptr;
   std::unique_ptr<SharedPace> pace;
   std::vector<std::string> log;
@@ -225,7 +201,7 @@ TEST_F(SharedPaceTest, ASendsWhatTheStoreGrantsAndNoMore) {
   EXPECT_FALSE(pace->allows(start, 3));
   EXPECT_EQ(store->asked, (std::vector<std::size_t>{3}));
   EXPECT_EQ(pace->next(start), std::nullopt) << "the answer will wake us";
-  store->next = granted(2);
+  store->next = FakeStore::granted(2);
   for (int i = 0; i < 2; ++i) {
     ASSERT_TRUE(pace->allows(start, 3));
     pace->take(start);
@@ -235,7 +211,7 @@ TEST_F(SharedPaceTest, ASendsWhatTheStoreGrantsAndNoMore) {
 
 TEST_F(SharedPaceTest, AsksAgainWhenThereMayBeATokenAgain) {
   pace->allows(start, 1);
-  store->next = granted(0, 80ms);
+  store->next = FakeStore::granted(0, 80ms);
   EXPECT_FALSE(pace->allows(start, 1));
   EXPECT_EQ(*pace->next(start), start + 80ms);
   EXPECT_FALSE(pace->allows(start + 79ms, 1));
@@ -246,30 +222,54 @@ TEST_F(SharedPaceTest, AsksAgainWhenThereMayBeATokenAgain) {
 
 TEST_F(SharedPaceTest, GoesOnWithItsShareWhenTheStoreIsGoneAndSaysSoOnce) {
   pace->allows(start, 1);
-  store->next = granted(1, 0ms, 4);
+  store->next = FakeStore::granted(1, 0ms, 4);
   ASSERT_TRUE(pace->allows(start, 1));
   pace->take(start);
   pace->allows(start, 1);
-  store->next = gone();
+  store->next = FakeStore::gone();
   EXPECT_FALSE(pace->allows(start, 1));
   ASSERT_EQ(log.size(), 1u);
   EXPECT_NE(log[0].find("25 requests a second"), std::string::npos) << log[0];
   int sent = 0;
   for (TimePoint now = start; now < start + 1s; now += 1ms) {
-    if (store->asked.size() > 2) store->next = gone();
+    if (store->asked.size() > 2) store->next = FakeStore::gone();
     if (!pace->allows(now, 100)) continue;
     pace->take(now);
     ++sent;
   }
   EXPECT_NEAR(sent, 25, 2);
-  store->next = granted(0, 1s);
+  store->next = FakeStore::granted(0, 1s);
   pace->allows(start + 2s, 1);
   EXPECT_EQ(log.size(), 2u);
 }
 
+TEST_F(SharedPaceTest, AStoreThatComesBackBetweenTheLookAndTheSendingGivesNothingAway) {
+  pace->allows(start, 1);
+  store->next = FakeStore::gone();
+  pace->allows(start, 1);
+  TimePoint now = start + 3s;
+  ASSERT_TRUE(pace->allows(now, 100)) << "its own share";
+  store->next = FakeStore::granted(0, 1s);  // the answer to whether it is back
+  pace->level(now);
+  pace->take(now);
+  int sent = 0;
+  for (; sent < 100 && pace->allows(now, 100); ++sent) pace->take(now);
+  EXPECT_EQ(sent, 0);
+}
+
+TEST_F(SharedPaceTest, TokensThatAreNotUsedLapse) {
+  pace->allows(start, 5);
+  store->next = FakeStore::granted(5);
+  ASSERT_TRUE(pace->allows(start, 5));
+  pace->take(start);
+  EXPECT_TRUE(pace->allows(start + 500ms, 1));
+  EXPECT_FALSE(pace->allows(start + 10s, 1)) << "the account's bucket has long been full without them";
+  EXPECT_EQ(store->asked.size(), 2u);
+}
+
 TEST_F(SharedPaceTest, A429PausesEverybody) {
   pace->allows(start, 1);
-  store->next = granted(1);
+  store->next = FakeStore::granted(1);
   ASSERT_TRUE(pace->allows(start, 1));
   pace->take(start);
   pace->throttled(start, 2s, start);

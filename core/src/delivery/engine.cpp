@@ -78,10 +78,11 @@ bool Engine::step(TimePoint now) {
   const bool any = take_incoming(now);
   lanes_.settle(now);
   for (const auto& [brand, refusal] : refusals_) lanes_.hold(brand, !refusal.circuit.allows(now));
-  const bool trouble = circuit_.open() || !retries_.empty() || !refusals_.empty();
-  if (delivery_timeout_ && now >= next_expiry_ && trouble) expire(now);
   while (may_send(now) && send_next(now)) {
   }
+  // Not before: what waits for its last chance has it at the moment at which it would expire.
+  const bool trouble = circuit_.open() || !retries_.empty() || !refusals_.empty();
+  if (delivery_timeout_ && now >= next_expiry_ && trouble) expire(now);
   publish(now);
   return any;
 }
@@ -408,6 +409,7 @@ void Engine::throttled(std::unique_ptr<Shipment> shipment, TimePoint now) {
   server_is_there(now);
   end_probe(*shipment);
   pace_->throttled(shipment->left, shipment->last.retry_after, now);
+  shipment->failing_since.reset();  // the server is there: it only waits for its turn
   retry_at(std::move(shipment), now);
 }
 
@@ -430,7 +432,7 @@ void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
       std::max(now + std::max(backoff_.next(shipment->failures), std::min(wish, options_.retry_max)),
                retry_budget_.reserve(now));
   const TimePoint last_chance = delivery_timeout_ ? *shipment->failing_since + *delivery_timeout_ : moment;
-  retry_at(std::move(shipment), std::min(moment, last_chance));
+  retry_at(std::move(shipment), last_chance > now ? std::min(moment, last_chance) : moment);
 }
 
 void Engine::retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment) {
