@@ -414,5 +414,71 @@ TEST(RateStoreTest, TellsWhenRedisIsGoneAndComesBackWithIt) {
   EXPECT_TRUE(asker.ask(1).reachable);
 }
 
+/// Stands in for a Redis server where the real one cannot be made to do it.
+class Listener {
+ public:
+  Listener() {
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::bind(fd_, reinterpret_cast<const sockaddr*>(&any), sizeof any);
+    ::listen(fd_, 5);
+  }
+  ~Listener() { ::close(fd_); }
+
+  std::string address() const {
+    sockaddr_in own{};
+    socklen_t size = sizeof own;
+    ::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size);
+    return "127.0.0.1:" + std::to_string(ntohs(own.sin_port));
+  }
+  /// Answers the first command of the next connection. \returns that.
+  int answer(std::string_view with) const {
+    const int fd = ::accept(fd_, nullptr, nullptr);
+    std::array<char, 8192> command;
+    EXPECT_GT(::recv(fd, command.data(), command.size(), 0), 0);
+    EXPECT_EQ(::send(fd, with.data(), with.size(), MSG_NOSIGNAL), static_cast<ssize_t>(with.size()));
+    return fd;
+  }
+  void give_up() const { ::shutdown(fd_, SHUT_RDWR); }
+
+ private:
+  int fd_ = ::socket(AF_INET, SOCK_STREAM, 0);
+};
+
+constexpr std::string_view one_token = "*4\r\n:1\r\n:480500\r\n:0\r\n:1\r\n";
+
+TEST(RateStoreTest, AConnectionThatEndedMeanwhileIsMadeAgain) {
+  const Listener redis;
+  Asker asker("redis://" + redis.address());
+  int connection = -1;
+  std::thread first([&] { connection = redis.answer(one_token); });
+  const Grant grant = asker.ask(1);
+  first.join();
+  EXPECT_EQ(grant.tokens, 1u);
+  EXPECT_DOUBLE_EQ(grant.level, 480.5);
+  // Closed, and then gone: whoever writes to it now gets EPIPE, and SIGPIPE if it does not see to that.
+  ::shutdown(connection, SHUT_WR);
+  const linger at_once{1, 0};
+  ::setsockopt(connection, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  ::close(connection);
+  std::thread second([&] { ::close(redis.answer(one_token)); });
+  const Grant again = asker.ask(1);
+  EXPECT_TRUE(again.reachable) << again.why;
+  redis.give_up();
+  second.join();
+}
+
+TEST(RateStoreTest, NeverTellsThePassword) {
+  const Listener redis;
+  Asker asker("redis://:hunter2@" + redis.address());
+  std::thread server(
+      [&] { ::close(redis.answer("-ERR unknown command `AUTH`, with args beginning with: `hunter2`,\r\n")); });
+  const Grant grant = asker.ask(1);
+  server.join();
+  EXPECT_FALSE(grant.reachable);
+  EXPECT_EQ(grant.why, "it refuses the login");
+}
+
 }  // namespace
 }  // namespace intilery::delivery
