@@ -860,6 +860,17 @@ TEST_F(EngineTest, AStoreThatDoesNotAnswerNeitherKeepsTheEngineAwakeNorMakesItFo
   }
 }
 
+TEST_F(EngineTest, AClosedEngineHasNoStore) {
+  bool ended = false;
+  share().ended = &ended;
+  begin();
+  track("a", "a1");
+  step();
+  engine->abort(now);
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(fates.at("a1").error, "closed");
+}
+
 TEST_F(EngineTest, AStoresAnswerThatComesWhileTheServerIsGoneIsNotForgotten) {
   options.delivery = DeliveryMode::event;
   options.spool_path = "/none";  // so no delivery_timeout wakes the engine

@@ -12,6 +12,9 @@ namespace intilery::delivery {
 
 class FakeStore : public RateStore {
  public:
+  ~FakeStore() override {
+    if (ended != nullptr) *ended = true;
+  }
   void ask(std::size_t tokens) override { asked.push_back(tokens); }
   std::optional<Grant> answer() override { return std::exchange(next, std::nullopt); }
   void drain(std::chrono::milliseconds pause) override { drained.push_back(pause); }
@@ -33,6 +36,7 @@ class FakeStore : public RateStore {
   std::vector<std::size_t> asked;
   std::vector<std::chrono::milliseconds> drained;
   std::optional<Grant> next;  ///< The answer that waits.
+  bool* ended = nullptr;      ///< Told of the end.
 };
 
 }  // namespace intilery::delivery

@@ -148,9 +148,19 @@ TEST(OwnPaceTest, AFullBucketRefillsOnlyOnceTheServerHasAnswered) {
   EXPECT_DOUBLE_EQ(pace.level(start + 305ms), 489.5);
 }
 
+TEST(OwnPaceTest, ABucketThatWaitsForAnAnswerKeepsNobodyAwake) {
+  OwnPace pace(100, 1, 30s, 1, start);
+  pace.take(start);
+  EXPECT_FALSE(pace.allows(start + 1s, 1));
+  EXPECT_EQ(pace.next(start + 1s), std::nullopt) << "the answer will wake us";
+  pace.answered(true, start + 1s);
+  EXPECT_EQ(pace.next(start + 1s), start + 1s + 10ms);
+}
+
 TEST(OwnPaceTest, A429HoldsEverythingBackForAsLongAsTheServerSays) {
   OwnPace pace(100, 500, 30s, 1, start);
   pace.take(start);
+  pace.answered(false, start);
   pace.throttled(start, 3s, start);
   EXPECT_TRUE(pace.paused(start + 2'999ms));
   EXPECT_FALSE(pace.allows(start + 2'999ms, 1));
@@ -162,6 +172,7 @@ TEST(OwnPaceTest, A429HoldsEverythingBackForAsLongAsTheServerSays) {
 TEST(OwnPaceTest, AnAbsurdWishIsBounded) {
   OwnPace pace(100, 500, 30s, 1, start);
   pace.take(start);
+  pace.answered(false, start);
   pace.throttled(start, std::chrono::hours(10'000), start);
   EXPECT_LE(*pace.next(start), start + 40s);
 }
@@ -291,8 +302,7 @@ class Redis {
   std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_) + "/1"; }
   void run() {
     std::string port = std::to_string(port_);
-    std::array<std::string, 11> words{"redis-server", "--port", port,         "--bind", "127.0.0.1", "--save", "",
-                                      "--appendonly", "no",     "--loglevel", "warning"};
+    std::array<std::string, 11> words{"redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--logfile", "/dev/null"};
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);

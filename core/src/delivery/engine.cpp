@@ -563,6 +563,7 @@ void Engine::abort(TimePoint now) {
                                                                : std::string()));
   }
   publish(now);
+  pace_.reset();  // a closed client holds no connection, to a store of the pace neither
 }
 
 // Reading, and the rest.
