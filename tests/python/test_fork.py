@@ -107,6 +107,26 @@ def test_views_of_a_child_send_to_their_brands_whatever_the_spool_knew_of(tmp_pa
     }
 
 
+def test_under_gevent_closing_the_parents_client_in_a_child_waits_for_nothing(sandbox: Sandbox) -> None:
+    ended = run(
+        sandbox,
+        """
+        import gevent.monkey
+        gevent.monkey.patch_all()
+        client = Client.from_env()
+        client.track("parent", "E").result(timeout=10)
+
+        def work():
+            started = time.monotonic()
+            assert client.close() == (0, 0, 0)
+            assert time.monotonic() - started < 2
+
+        fork(work)
+        """,
+    )
+    clean(ended)
+
+
 def test_a_parents_delivery_is_not_waited_for_in_the_child(sandbox: Sandbox) -> None:
     sandbox.set_faults({"delay_ms": 500, "times": 1, "user_id": "slow"})
     ended = run(
