@@ -871,6 +871,23 @@ TEST_F(EngineTest, AClosedEngineHasNoStore) {
   EXPECT_EQ(fates.at("a1").error, "closed");
 }
 
+TEST_F(EngineTest, NoTokenIsTakenForWhatMayNotLeaveYet) {
+  options.delivery = DeliveryMode::event;
+  options.retry_initial = options.retry_max = 1h;
+  FakeStore& store = share();
+  begin();
+  track("a", "a1");
+  track("b", "b1", 1);
+  run_now();
+  store.next = FakeStore::granted(2);
+  run_now();
+  ASSERT_EQ(transport.sent.size(), 2u);
+  answer(503, "");
+  answer(403, "");
+  for (const TimePoint end = now + 1min; advance(end);) run_now();
+  EXPECT_EQ(store.asked.size(), 1u) << "others could use it";
+}
+
 TEST_F(EngineTest, AStoresAnswerThatComesWhileTheServerIsGoneIsNotForgotten) {
   options.delivery = DeliveryMode::event;
   options.spool_path = "/none";  // so no delivery_timeout wakes the engine

@@ -87,10 +87,23 @@ bool Engine::step(TimePoint now) {
   return any;
 }
 
+/// How many requests may want to leave now: about, where there are many. A shared pace takes tokens for them.
+std::size_t Engine::wanted(TimePoint now) {
+  constexpr std::size_t many = 1'000;
+  std::size_t count = lanes_.ready() + (lanes_.any_alone() ? 1 : 0);
+  for (auto entry = retries_.begin(); entry != retries_.end() && count < many; ++entry) {
+    if (entry->first > now && !circuit_.open()) break;
+    const Circuit* const refusal = refusal_of(entry->second->brand());
+    if (refusal == nullptr || refusal->allows(now)) ++count;
+  }
+  for (const Read& read : reads_) count += read.not_before <= now ? 1 : 0;
+  return count;
+}
+
 bool Engine::may_send(TimePoint now) {
-  const std::size_t wanted = lanes_.ready() + (lanes_.any_alone() ? 1 : 0) + retries_.size() + reads_.size();
-  return wanted > 0 && under_way_.size() < options_.max_connections && circuit_.allows(now) &&
-         pace_->allows(now, wanted);
+  if (under_way_.size() >= options_.max_connections || !circuit_.allows(now)) return false;
+  const std::size_t count = wanted(now);
+  return count > 0 && pace_->allows(now, count);
 }
 
 bool Engine::send_next(TimePoint now) {

@@ -91,6 +91,7 @@ class Engine {
 
   bool take_incoming(TimePoint now);
   void settle_unsent(queue::EventList events);
+  std::size_t wanted(TimePoint now);
   bool may_send(TimePoint now);
   bool send_next(TimePoint now);
   std::optional<Route> due(TimePoint now);

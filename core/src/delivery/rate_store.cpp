@@ -74,6 +74,12 @@ std::string number_text(double number) {
   return {text.data(), std::to_chars(text.data(), text.data() + text.size(), number).ptr};
 }
 
+/// As the transport understands it: with a slash at its end an address is the same.
+std::string_view without_slashes(std::string_view endpoint) {
+  while (endpoint.ends_with('/')) endpoint.remove_suffix(1);
+  return endpoint;
+}
+
 /// A connection that Redis has ended raises SIGPIPE in who writes to it, and hiredis does not say MSG_NOSIGNAL. On this
 /// thread nobody wants it.
 void block_sigpipe() {
@@ -124,7 +130,7 @@ class RedisRateStore::Connection {
         rate_(number_text(options.rate_limit)),
         // As in TokenBucket: a little below the server's, for what catches up on the way.
         capacity_(number_text(std::max(1.0, options.burst * 0.98))),
-        bucket_("intilery:{" + options.endpoint + "/" + options.client_id + "/" + options.account_id + "}:rate"),
+        bucket_("intilery:{" + std::string(without_slashes(options.endpoint)) + "/" + options.client_id + "/" + options.account_id + "}:rate"),
         clients_(bucket_ + ":clients"),
         client_(client_name()) {}
 
