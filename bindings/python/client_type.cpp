@@ -127,8 +127,8 @@ void put_view(PyObject* self, PyObject* client, const std::string& brand_id) {
   OpenClient& opened_client = opened(client);
   std::vector<OpenClient::Brand>& brands = opened_client.brands;
   const std::uint16_t number = opened_client.core->brand(brand_id);
-  const auto place =
-      std::find_if(brands.begin(), brands.end(), [&](const OpenClient::Brand& known) { return known.number == number; });
+  const auto place = std::find_if(brands.begin(), brands.end(),
+                                  [&](const OpenClient::Brand& known) { return known.number == number; });
   object_of(self)->brand = static_cast<std::size_t>(place - brands.begin());
   if (place == brands.end()) brands.push_back({brand_id, number});
   object_of(self)->whole = whole_of(client);

@@ -302,7 +302,8 @@ class Redis {
   std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_) + "/1"; }
   void run() {
     std::string port = std::to_string(port_);
-    std::array<std::string, 11> words{"redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--logfile", "/dev/null"};
+    std::array<std::string, 11> words{"redis-server", "--port", port,        "--bind",   "127.0.0.1", "--save", "",
+                                      "--appendonly", "no",     "--logfile", "/dev/null"};
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);

@@ -130,7 +130,8 @@ class RedisRateStore::Connection {
         rate_(number_text(options.rate_limit)),
         // As in TokenBucket: a little below the server's, for what catches up on the way.
         capacity_(number_text(std::max(1.0, options.burst * 0.98))),
-        bucket_("intilery:{" + std::string(without_slashes(options.endpoint)) + "/" + options.client_id + "/" + options.account_id + "}:rate"),
+        bucket_("intilery:{" + std::string(without_slashes(options.endpoint)) + "/" + options.client_id + "/" +
+                options.account_id + "}:rate"),
         clients_(bucket_ + ":clients"),
         client_(client_name()) {}
 
@@ -177,7 +178,7 @@ class RedisRateStore::Connection {
         redisCommandArgv(context_.get(), static_cast<int>(words.size()), texts.data(), sizes.data())));
     if (!reply) {
       const bool hung_up = context_->err == REDIS_ERR_EOF || errno == ECONNRESET || errno == EPIPE;
-      throw Failed{context_->errstr, hung_up};
+      throw Failed{errno == EAGAIN ? "no answer within 1 s" : context_->errstr, hung_up};
     }
     if (reply->type == REDIS_REPLY_ERROR) {
       std::string why(reply->str, reply->len);

@@ -40,8 +40,8 @@ void SharedPace::lost(const std::string& why, TimePoint now) {
   const double share = rate_ / static_cast<double>(clients_ > 0 ? clients_ : unknown_clients);
   own_.shrink_to(share, now);
   leased_ = 0;
-  log_(LogLevel::warning, "rate_limit_store cannot be reached (" + why + "); going on by itself until it is back, from " +
-                              rate_text(share) + " requests a second on");
+  log_(LogLevel::warning, "rate_limit_store cannot be reached (" + why + "); going on by itself with " +
+                              rate_text(share) + " requests a second until it is back");
 }
 
 void SharedPace::listen(TimePoint now) {
