@@ -1,5 +1,6 @@
 #include "client_type.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -16,8 +17,8 @@ namespace {
 
 struct ClientObject {
   PyObject_HEAD OpenClient* client;
-  PyObject* whole;  ///< Of a view: the client, which alone has an OpenClient.
-  std::uint16_t brand;
+  PyObject* whole;    ///< Of a view: the client, which alone has an OpenClient.
+  std::size_t brand;  ///< Of a view: the place of its brand in the OpenClient.
 };
 
 ClientObject* object_of(PyObject* self) { return reinterpret_cast<ClientObject*>(self); }
@@ -72,7 +73,7 @@ void OpenClient::start() {
   observer->on_error = on_error.ptr();
   core =
       std::make_unique<ClientCore>(options, Library{.name = "intilery-python", .version = INTILERY_VERSION}, observer);
-  for (const std::string& brand : brands) core->brand(brand);  // under the same numbers
+  for (Brand& brand : brands) brand.number = core->brand(brand.name);
 }
 
 PyObject* make_client_type() {
@@ -89,7 +90,10 @@ PyObject* make_client_type() {
 
 OpenClient* find(PyObject* self) { return object_of(whole_of(self))->client; }
 
-std::uint16_t brand_of(PyObject* self) { return object_of(self)->brand; }
+std::uint16_t brand_of(PyObject* self) {
+  if (object_of(self)->whole == nullptr) return Brands::own;
+  return find(self)->brands[object_of(self)->brand].number;
+}
 
 bool is_foreign(PyObject* self) {
   const OpenClient* client = find(self);
@@ -121,11 +125,14 @@ void put(PyObject* self, std::unique_ptr<OpenClient> client) {
 void put_view(PyObject* self, PyObject* client, const std::string& brand_id) {
   if (find(self) != nullptr) throw std::logic_error("the client is open already");
   OpenClient& opened_client = opened(client);
-  const std::uint16_t brand = opened_client.core->brand(brand_id);
-  if (brand > opened_client.brands.size()) opened_client.brands.push_back(brand_id);
+  std::vector<OpenClient::Brand>& brands = opened_client.brands;
+  const std::uint16_t number = opened_client.core->brand(brand_id);
+  const auto place = std::find_if(brands.begin(), brands.end(),
+                                  [&](const OpenClient::Brand& known) { return known.number == number; });
+  object_of(self)->brand = static_cast<std::size_t>(place - brands.begin());
+  if (place == brands.end()) brands.push_back({brand_id, number});
   object_of(self)->whole = whole_of(client);
   Py_INCREF(object_of(self)->whole);
-  object_of(self)->brand = brand;
 }
 
 }  // namespace intilery::python

@@ -29,8 +29,14 @@ struct OpenClient {
   /// Makes observer and core with the options; in a forked child, its own in the place of its parent's.
   void start();
 
-  Options options;                  ///< With the newest token.
-  std::vector<std::string> brands;  ///< Of views, in the order of their numbers, which begin at 1.
+  /// A brand for which there is a view. Its number is the core's, and so another one in a forked child.
+  struct Brand {
+    std::string name;
+    std::uint16_t number;
+  };
+
+  Options options;            ///< With the newest token.
+  std::vector<Brand> brands;  ///< A view knows its place here.
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;
   pybind11::object default_function;  ///< Converts what has no JSON form, or null.

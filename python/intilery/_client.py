@@ -123,7 +123,8 @@ class _Base(_native.ClientBase):
         flush = Flush(*_native.close(self, timeout, given_up))
         _lifecycle.closed(whole)  # not before: the program's end closes what Ctrl-C kept from closing
         whole._unfinished = False
-        thread = whole._thread
+        # A forked child has its parent's thread only in name.
+        thread = None if _native.is_foreign(self) else whole._thread
         # A callback may close its own client, and an event loop that waits here could not run the last callbacks.
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)

@@ -9,12 +9,16 @@
 #include <random>
 #include <sstream>
 
+#include "delivery/own_pace.hpp"
+#include "delivery/shared_pace.hpp"
 #include "event/encoder.hpp"
+#include "fake_store.hpp"
 
 namespace intilery::delivery {
 namespace {
 
 using namespace std::chrono_literals;
+using std::chrono::milliseconds;
 
 constexpr const char* good = R"({"success":true,"eventId":"e"})";
 
@@ -88,6 +92,7 @@ class EngineTest : public testing::Test {
                      .log = [this](LogLevel, const std::string& line) { log.push_back(line); },
                      .unix_now_ms = [] { return std::int64_t{1'574'087'411'444}; },
                      .seed = 7,
+                     .pace = std::move(pace),
                      .brand_name = brand_name},
         now);
   }
@@ -102,16 +107,17 @@ class EngineTest : public testing::Test {
     event->lane = queue::lane_of(event->lane, brand);
     ASSERT_NE(queue->push(event), queue::BoundedQueue::Push::full);
   }
-  void identify(const std::string& user, const std::string& id) {
+  void identify(const std::string& user, const std::string& id, std::uint16_t brand = 0) {
     const std::string_view traits = R"({"city":"Bath"})";
-    submit({.action = event::Action::identify, .user_id = user, .body = source(traits), .message_id = id});
+    submit({.action = event::Action::identify, .user_id = user, .body = source(traits), .message_id = id}, brand);
   }
-  void email(const std::string& user, const std::string& id) {
+  void email(const std::string& user, const std::string& id, std::uint16_t brand = 0) {
     submit({.user_id = user,
             .event = "send_email",
             .message_id = id,
             .asset_id = "a-7",
-            .command = event::Draft::Command::asset});
+            .command = event::Draft::Command::asset},
+           brand);
   }
   static event::ValueSource source(const std::string_view& json) {
     return {&json,
@@ -151,16 +157,39 @@ class EngineTest : public testing::Test {
     step();
     return true;
   }
-  State state() const {
+  Stats stats() const {
     Stats stats;
     engine->fill(stats);
-    return stats.state;
+    queue->fill(stats);
+    return stats;
+  }
+  State state() const { return stats().state; }
+
+  /// Gives the engine a shared pace with a store of the test's.
+  FakeStore& share() {
+    auto owned = std::make_unique<FakeStore>();
+    FakeStore& store = *owned;
+    OwnPace own(options.rate_limit, options.burst, options.retry_max, 1, now);
+    pace = std::make_unique<SharedPace>(std::move(owned), std::move(own), options, [](LogLevel, const std::string&) {});
+    return store;
+  }
+  /// Steps as the I/O thread does, as long as the engine wants to at once. It must get anywhere by that.
+  void run_now() {
+    for (int idle = 0; idle < 3; ++idle) {
+      const std::size_t before = transport.sent.size() + fates.size();
+      step();
+      const Engine::Nap nap = engine->nap(now);
+      if (!nap.until || *nap.until > now) return;
+      if (transport.sent.size() + fates.size() != before) idle = -1;
+    }
+    FAIL() << "the engine spins";
   }
 
   Options options;
   FakeTransport transport;
   std::unique_ptr<queue::BoundedQueue> queue;
   std::unique_ptr<event::Encoder> encoder;
+  std::unique_ptr<Pace> pace;  ///< For `begin`; null: the engine's own.
   std::unique_ptr<Engine> engine;
   TimePoint now{1h};
   std::map<std::string, Fate> fates;
@@ -802,6 +831,320 @@ TEST_F(EngineTest, ARefusedBrandAloneWithAServerThatIsGoneDoesNotKeepTheEngineAw
     now = *nap.until;
     step();
     if (!transport.sent.empty()) answer(403, "");
+  }
+}
+
+TEST_F(EngineTest, AStoreThatDoesNotAnswerNeitherKeepsTheEngineAwakeNorMakesItForget) {
+  for (const DeliveryMode mode : {DeliveryMode::event, DeliveryMode::batch, DeliveryMode::automatic}) {
+    fates.clear();
+    options.delivery = mode;
+    FakeStore& store = share();
+    begin();
+    for (int i = 0; i < 3; ++i) track("user-" + std::to_string(i), "m" + std::to_string(i));
+    run_now();
+    EXPECT_EQ(store.asked.size(), 1u);
+    for (int i = 0; i < 100; ++i) {
+      const Engine::Nap nap = engine->nap(now);
+      now = nap.until ? std::max(*nap.until, now) : now + 1h;
+      run_now();
+      ASSERT_TRUE(transport.sent.empty());
+    }
+    EXPECT_EQ(store.asked.size(), 1u) << "one question at a time";
+    while (fates.size() < 3) {
+      store.next = FakeStore::granted(store.asked.back());  // and the I/O thread is woken
+      run_now();
+      ASSERT_FALSE(transport.sent.empty() && !advance(now + 1s));
+      while (!transport.sent.empty()) answer(200);
+    }
+    EXPECT_FALSE(engine->nap(now).until);
+  }
+}
+
+TEST_F(EngineTest, AClosedEngineHasNoStore) {
+  bool ended = false;
+  share().ended = &ended;
+  begin();
+  track("a", "a1");
+  step();
+  engine->abort(now);
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(fates.at("a1").error, "closed");
+}
+
+TEST_F(EngineTest, NoTokenIsTakenForWhatMayNotLeaveYet) {
+  options.delivery = DeliveryMode::event;
+  options.retry_initial = options.retry_max = 1h;
+  FakeStore& store = share();
+  begin();
+  track("a", "a1");
+  track("b", "b1", 1);
+  run_now();
+  store.next = FakeStore::granted(2);
+  run_now();
+  ASSERT_EQ(transport.sent.size(), 2u);
+  answer(503, "");
+  answer(403, "");
+  for (const TimePoint end = now + 1min; advance(end);) run_now();
+  EXPECT_EQ(store.asked.size(), 1u) << "others could use it";
+}
+
+TEST_F(EngineTest, AStoresAnswerThatComesWhileTheServerIsGoneIsNotForgotten) {
+  options.delivery = DeliveryMode::event;
+  options.spool_path = "/none";  // so no delivery_timeout wakes the engine
+  FakeStore& store = share();
+  begin();
+  for (int i = 0; i < 4; ++i) track("user-" + std::to_string(i), "m" + std::to_string(i));
+  run_now();
+  store.next = FakeStore::granted(3);
+  run_now();
+  ASSERT_EQ(transport.sent.size(), 3u);
+  while (transport.sent.size() > 1) lose(0, false);
+  track("another", "m4");
+  run_now();
+  ASSERT_EQ(store.asked.size(), 2u);
+  lose(0, false);
+  EXPECT_EQ(state(), State::paused_unreachable);
+  store.next = FakeStore::granted(5);
+  run_now();
+  for (int i = 0; i < 100 && fates.size() < 5; ++i) {
+    while (!transport.sent.empty()) answer(200);
+    if (store.asked.size() > 2) store.next = FakeStore::granted(5);
+    run_now();
+    ASSERT_TRUE(!transport.sent.empty() || fates.size() == 5 || advance(now + 1min)) << "sleeps for ever";
+  }
+  EXPECT_EQ(fates.size(), 5u);
+}
+
+TEST_F(EngineTest, RetriesBeyondTheirBudgetAreDeferredAndOthersGoOn) {
+  options.delivery = DeliveryMode::event;
+  options.rate_limit = 10;
+  options.burst = 500;
+  options.max_connections = 1'000;
+  options.retry_initial = options.retry_max = 90ms;
+  begin();
+  constexpr int failing = 150;  // the budget: 98, and 5 more a second
+  for (int i = 0; i < failing; ++i) track("bad-" + std::to_string(i), "b" + std::to_string(i));
+  step();
+  ASSERT_EQ(transport.sent.size(), failing);
+  int others = 0;
+  const auto another_gets_through = [&] {
+    const std::string id = "g" + std::to_string(others++);
+    track("good", id);
+    step();
+    ASSERT_FALSE(transport.sent.empty());
+    answer(200, good, transport.sent.size() - 1);
+    ASSERT_TRUE(fates.contains(id)) << "it waits for those that fail";
+  };
+  for (int i = 0; i < failing; ++i) {
+    answer(503, "");
+    another_gets_through();  // so the circuit stays closed
+  }
+  const TimePoint before = now;
+  while (now < before + 1s) {
+    another_gets_through();
+    while (!transport.sent.empty()) answer(200);
+    now += 100ms;
+    step();
+  }
+  const auto delivered = [&] {
+    return std::count_if(fates.begin(), fates.end(), [](const auto& fate) { return fate.first[0] == 'b'; });
+  };
+  EXPECT_NEAR(static_cast<double>(delivered()), 103, 5) << "the budget";
+  while (delivered() < failing) {
+    while (!transport.sent.empty()) answer(200);
+    ASSERT_TRUE(delivered() == failing || !transport.sent.empty() || advance(now + 1min));
+  }
+  EXPECT_LT(now - before, 15s);
+  for (const auto& [id, fate] : fates) EXPECT_EQ(fate.error, "") << id;
+}
+
+TEST_F(EngineTest, A429IsNeitherAFailureNorTimeOfFailing) {
+  options.delivery = DeliveryMode::event;
+  options.delivery_timeout = 5s;
+  options.max_retries = 1;
+  begin();
+  track("a", "a1");
+  track("b", "b1");
+  step();
+  answer(503, "");  // a's first failure
+  const TimePoint before = now;
+  while (now - before < 60s) {
+    while (!transport.sent.empty()) answer(429, "", 0, "1");
+    ASSERT_TRUE(advance(now + 1min));
+    ASSERT_TRUE(fates.empty()) << fates.begin()->second.error;
+  }
+  while (fates.size() < 2) {
+    while (!transport.sent.empty()) answer(200);
+    ASSERT_TRUE(fates.size() == 2 || advance(now + 1min));
+  }
+  EXPECT_EQ(fates.at("a1").error, "");
+  EXPECT_EQ(fates.at("b1").error, "");
+}
+
+TEST_F(EngineTest, AnEventHasALastChanceBeforeItExpires) {
+  options.delivery = DeliveryMode::event;
+  options.delivery_timeout = 5s;
+  options.retry_initial = options.retry_max = 1h;
+  begin();
+  track("a", "a1");
+  step();
+  answer(503, "");
+  const TimePoint before = now;
+  while (transport.sent.empty()) ASSERT_TRUE(fates.empty() && advance(now + 1min));
+  EXPECT_LE(now - before, 5s);
+  answer(503, "");
+  EXPECT_TRUE(transport.sent.empty()) << "it was the last";
+  while (fates.empty()) ASSERT_TRUE(advance(now + 1min));
+  EXPECT_EQ(fates.at("a1").error, "expired");
+  EXPECT_EQ(fates.at("a1").attempts, 2);
+}
+
+TEST_F(EngineTest, TheLedgerBalancesAtEachOfTenThousandSteps) {
+  for (const unsigned seed : {11u, 12u, 13u, 14u, 15u, 16u}) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    const auto one_of = [&](unsigned n) { return random() % n == 0; };
+    fates.clear();
+    order.clear();
+    transport.sent.clear();
+    constexpr std::array modes{DeliveryMode::automatic, DeliveryMode::event, DeliveryMode::batch};
+    options.delivery = modes[seed % 3];
+    options.max_connections = 4;
+    options.burst = 30;
+    options.flush_at = 5;
+    options.delivery_timeout = 30s;
+    options.max_retries = seed % 2 == 0 ? std::optional<std::size_t>(6) : std::nullopt;
+    FakeStore* const store = seed > 13 ? &share() : nullptr;
+    begin();
+
+    struct Made {
+      std::string lane;
+      bool identifies = false, commands = false;
+    };
+    std::vector<Made> made;
+    std::map<std::string, TimePoint> settled;  // by lane
+    std::size_t told = 0;
+    std::map<std::string, int> last;
+    const auto balance = [&] {
+      const Stats now_are = stats();
+      EXPECT_EQ(now_are.accepted, made.size());
+      EXPECT_EQ(now_are.delivered + now_are.failed, fates.size());
+      EXPECT_EQ(now_are.accepted, now_are.delivered + now_are.failed + now_are.queued);
+      std::size_t under_way = 0;
+      for (const FakeTransport::Sent& request : transport.sent) {
+        for (std::size_t at = 0; (at = request.body.find("\"messageId\"", at)) != std::string::npos; ++at) ++under_way;
+      }
+      EXPECT_EQ(now_are.in_flight, under_way);
+      for (; told < order.size(); ++told) {
+        const int number = std::stoi(order[told].substr(1));
+        if (!fates.at(order[told]).error.empty()) continue;
+        const Made& event = made[static_cast<std::size_t>(number)];
+        EXPECT_LT(std::exchange(last.try_emplace(event.lane, -1).first->second, number), number) << "out of order";
+        if (event.identifies) settled[event.lane] = now + 500ms;
+      }
+      for (const FakeTransport::Sent& request : transport.sent) {
+        if (request.action == "batch" || request.body.find("send_email") == std::string::npos) continue;
+        const std::size_t from = request.body.find("\"messageId\":\"m") + 14;
+        const Made& event = made[std::stoul(request.body.substr(from))];
+        EXPECT_LE(settled[event.lane], now) << "a command before its identify has settled";
+      }
+    };
+    const auto serve = [&](bool gracious) {
+      if (transport.sent.empty()) return;
+      const std::size_t index = random() % transport.sent.size();
+      const bool batch = transport.sent[index].action == "batch";
+      switch (gracious ? 99 : random() % 20) {
+        case 0:
+          return answer(503, "", index, one_of(3) ? "2" : "");
+        case 1:
+          return lose(index);
+        case 2:
+          return lose(index, false);
+        case 3:
+          return answer(429, "", index, one_of(2) ? "1" : "");
+        case 4:
+          return answer(413, "", index);
+        case 5:
+          return answer(400, "{}", index);
+        case 6:
+          return answer(403, "", index);
+        case 7:
+          return answer(batch ? 404 : 504, "", index);
+        case 8:
+          return answer(200, "garbage", index);
+        default:
+          return answer(200, good, index);
+      }
+    };
+    const auto let_store_speak = [&](bool gracious) {
+      if (store == nullptr || store->asked.empty()) return;
+      const std::size_t wanted = store->asked.back();
+      store->asked.clear();
+      const auto kind = gracious ? 9 : random() % 10;
+      store->next = kind == 0   ? FakeStore::gone()
+                    : kind == 1 ? FakeStore::granted(0, milliseconds(random() % 300))
+                                : FakeStore::granted(wanted);
+      store->next->level = static_cast<double>(random() % 30);
+    };
+    for (int turn = 0; turn < 10'000; ++turn) {
+      switch (random() % 16) {
+        case 0:
+        case 1:
+        case 2: {
+          const auto brand = static_cast<std::uint16_t>(random() % 3);
+          const std::string user = "user-" + std::to_string(random() % 9);
+          const std::string id = "m" + std::to_string(made.size());
+          const auto kind = random() % 6;
+          made.push_back({user + "/" + std::to_string(brand), kind == 0, kind == 1});
+          if (kind == 0) {
+            identify(user, id, brand);
+          } else if (kind == 1) {
+            email(user, id, brand);
+          } else {
+            track(user, id, brand);
+          }
+          break;
+        }
+        case 3:
+          if (one_of(20)) engine->set_token("t" + std::to_string(turn), now);
+          break;
+        case 4: {
+          Waiting waiting;
+          queue->flush(TimePoint{}, waiting, [&] { step(); });
+          break;
+        }
+        case 5:
+        case 6:
+          let_store_speak(false);
+          break;
+        case 7:
+        case 8:
+          if (const auto until = engine->nap(now).until; until && *until < now + 1s) now = std::max(now, *until);
+          break;
+        case 9:
+          now += milliseconds(random() % 50);
+          break;
+        default:
+          serve(false);
+      }
+      run_now();
+      balance();
+      if (HasFailure()) return;
+    }
+    for (int turn = 0; fates.size() < made.size(); ++turn) {
+      ASSERT_LT(turn, 100'000) << "never comes to an end";
+      let_store_speak(true);
+      run_now();
+      if (!transport.sent.empty()) {
+        serve(true);
+      } else if (store == nullptr || store->asked.empty()) {
+        ASSERT_TRUE(fates.size() == made.size() || advance(now + 1h)) << "sleeps for ever";
+      }
+      balance();
+      if (HasFailure()) return;
+    }
+    EXPECT_GT(made.size(), 1'000u);
+    EXPECT_GT(stats().delivered, made.size() / 2);
   }
 }
 

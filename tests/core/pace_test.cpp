@@ -18,6 +18,7 @@
 
 #include "delivery/own_pace.hpp"
 #include "delivery/shared_pace.hpp"
+#include "fake_store.hpp"
 #include "rate_bucket.hpp"
 
 namespace intilery::delivery {
@@ -147,9 +148,19 @@ TEST(OwnPaceTest, AFullBucketRefillsOnlyOnceTheServerHasAnswered) {
   EXPECT_DOUBLE_EQ(pace.level(start + 305ms), 489.5);
 }
 
+TEST(OwnPaceTest, ABucketThatWaitsForAnAnswerKeepsNobodyAwake) {
+  OwnPace pace(100, 1, 30s, 1, start);
+  pace.take(start);
+  EXPECT_FALSE(pace.allows(start + 1s, 1));
+  EXPECT_EQ(pace.next(start + 1s), std::nullopt) << "the answer will wake us";
+  pace.answered(true, start + 1s);
+  EXPECT_EQ(pace.next(start + 1s), start + 1s + 10ms);
+}
+
 TEST(OwnPaceTest, A429HoldsEverythingBackForAsLongAsTheServerSays) {
   OwnPace pace(100, 500, 30s, 1, start);
   pace.take(start);
+  pace.answered(false, start);
   pace.throttled(start, 3s, start);
   EXPECT_TRUE(pace.paused(start + 2'999ms));
   EXPECT_FALSE(pace.allows(start + 2'999ms, 1));
@@ -161,6 +172,7 @@ TEST(OwnPaceTest, A429HoldsEverythingBackForAsLongAsTheServerSays) {
 TEST(OwnPaceTest, AnAbsurdWishIsBounded) {
   OwnPace pace(100, 500, 30s, 1, start);
   pace.take(start);
+  pace.answered(false, start);
   pace.throttled(start, std::chrono::hours(10'000), start);
   EXPECT_LE(*pace.next(start), start + 40s);
 }
@@ -183,17 +195,6 @@ TEST(OwnPaceTest, TakesTheWholeRateBackWhenTheOthersAreGone) {
   EXPECT_DOUBLE_EQ(pace.rate(start + 60s), 100);
 }
 
-/// A store that says what the test wants.
-class FakeStore : public RateStore {
- public:
-  void ask(std::size_t tokens) override { asked.push_back(tokens); }
-  std::optional<Grant> answer() override { return std::exchange(next, std::nullopt); }
-  void drain(milliseconds pause) override { drained.push_back(pause); }
-  std::vector<std::size_t> asked;
-  std::vector<milliseconds> drained;
-  std::optional<Grant> next;
-};
-
 class SharedPaceTest : public ::testing::Test {
  protected:
   SharedPaceTest() {
@@ -202,20 +203,6 @@ class SharedPaceTest : public ::testing::Test {
     pace = std::make_unique<SharedPace>(std::move(owned), OwnPace(100, 500, 30s, 1, start), Options{},
                                         [this](LogLevel, const std::string& line) { log.push_back(line); });
   }
-  static Grant granted(std::size_t tokens, milliseconds wait = 0ms, std::size_t clients = 1) {
-    Grant grant;
-    grant.reachable = true;
-    grant.tokens = tokens;
-    grant.wait = wait;
-    grant.clients = clients;
-    return grant;
-  }
-  static Grant gone() {
-    Grant grant;
-    grant.why = "Connection refused";
-    return grant;
-  }
-
   FakeStore* store = nullptr;
   std::unique_ptr<SharedPace> pace;
   std::vector<std::string> log;
@@ -225,7 +212,7 @@ TEST_F(SharedPaceTest, ASendsWhatTheStoreGrantsAndNoMore) {
   EXPECT_FALSE(pace->allows(start, 3));
   EXPECT_EQ(store->asked, (std::vector<std::size_t>{3}));
   EXPECT_EQ(pace->next(start), std::nullopt) << "the answer will wake us";
-  store->next = granted(2);
+  store->next = FakeStore::granted(2);
   for (int i = 0; i < 2; ++i) {
     ASSERT_TRUE(pace->allows(start, 3));
     pace->take(start);
@@ -235,7 +222,7 @@ TEST_F(SharedPaceTest, ASendsWhatTheStoreGrantsAndNoMore) {
 
 TEST_F(SharedPaceTest, AsksAgainWhenThereMayBeATokenAgain) {
   pace->allows(start, 1);
-  store->next = granted(0, 80ms);
+  store->next = FakeStore::granted(0, 80ms);
   EXPECT_FALSE(pace->allows(start, 1));
   EXPECT_EQ(*pace->next(start), start + 80ms);
   EXPECT_FALSE(pace->allows(start + 79ms, 1));
@@ -246,30 +233,54 @@ TEST_F(SharedPaceTest, AsksAgainWhenThereMayBeATokenAgain) {
 
 TEST_F(SharedPaceTest, GoesOnWithItsShareWhenTheStoreIsGoneAndSaysSoOnce) {
   pace->allows(start, 1);
-  store->next = granted(1, 0ms, 4);
+  store->next = FakeStore::granted(1, 0ms, 4);
   ASSERT_TRUE(pace->allows(start, 1));
   pace->take(start);
   pace->allows(start, 1);
-  store->next = gone();
+  store->next = FakeStore::gone();
   EXPECT_FALSE(pace->allows(start, 1));
   ASSERT_EQ(log.size(), 1u);
   EXPECT_NE(log[0].find("25 requests a second"), std::string::npos) << log[0];
   int sent = 0;
   for (TimePoint now = start; now < start + 1s; now += 1ms) {
-    if (store->asked.size() > 2) store->next = gone();
+    if (store->asked.size() > 2) store->next = FakeStore::gone();
     if (!pace->allows(now, 100)) continue;
     pace->take(now);
     ++sent;
   }
   EXPECT_NEAR(sent, 25, 2);
-  store->next = granted(0, 1s);
+  store->next = FakeStore::granted(0, 1s);
   pace->allows(start + 2s, 1);
   EXPECT_EQ(log.size(), 2u);
 }
 
+TEST_F(SharedPaceTest, AStoreThatComesBackBetweenTheLookAndTheSendingGivesNothingAway) {
+  pace->allows(start, 1);
+  store->next = FakeStore::gone();
+  pace->allows(start, 1);
+  TimePoint now = start + 3s;
+  ASSERT_TRUE(pace->allows(now, 100)) << "its own share";
+  store->next = FakeStore::granted(0, 1s);  // the answer to whether it is back
+  pace->level(now);
+  pace->take(now);
+  int sent = 0;
+  for (; sent < 100 && pace->allows(now, 100); ++sent) pace->take(now);
+  EXPECT_EQ(sent, 0);
+}
+
+TEST_F(SharedPaceTest, TokensThatAreNotUsedLapse) {
+  pace->allows(start, 5);
+  store->next = FakeStore::granted(5);
+  ASSERT_TRUE(pace->allows(start, 5));
+  pace->take(start);
+  EXPECT_TRUE(pace->allows(start + 500ms, 1));
+  EXPECT_FALSE(pace->allows(start + 10s, 1)) << "the account's bucket has long been full without them";
+  EXPECT_EQ(store->asked.size(), 2u);
+}
+
 TEST_F(SharedPaceTest, A429PausesEverybody) {
   pace->allows(start, 1);
-  store->next = granted(1);
+  store->next = FakeStore::granted(1);
   ASSERT_TRUE(pace->allows(start, 1));
   pace->take(start);
   pace->throttled(start, 2s, start);
@@ -291,8 +302,8 @@ class Redis {
   std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_) + "/1"; }
   void run() {
     std::string port = std::to_string(port_);
-    std::array<std::string, 11> words{"redis-server", "--port", port,         "--bind", "127.0.0.1", "--save", "",
-                                      "--appendonly", "no",     "--loglevel", "warning"};
+    std::array<std::string, 11> words{"redis-server", "--port", port,        "--bind",   "127.0.0.1", "--save", "",
+                                      "--appendonly", "no",     "--logfile", "/dev/null"};
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -412,6 +423,72 @@ TEST(RateStoreTest, TellsWhenRedisIsGoneAndComesBackWithIt) {
   EXPECT_NE(gone.why, "");
   redis.run();
   EXPECT_TRUE(asker.ask(1).reachable);
+}
+
+/// Stands in for a Redis server where the real one cannot be made to do it.
+class Listener {
+ public:
+  Listener() {
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::bind(fd_, reinterpret_cast<const sockaddr*>(&any), sizeof any);
+    ::listen(fd_, 5);
+  }
+  ~Listener() { ::close(fd_); }
+
+  std::string address() const {
+    sockaddr_in own{};
+    socklen_t size = sizeof own;
+    ::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size);
+    return "127.0.0.1:" + std::to_string(ntohs(own.sin_port));
+  }
+  /// Answers the first command of the next connection. \returns that.
+  int answer(std::string_view with) const {
+    const int fd = ::accept(fd_, nullptr, nullptr);
+    std::array<char, 8192> command;
+    EXPECT_GT(::recv(fd, command.data(), command.size(), 0), 0);
+    EXPECT_EQ(::send(fd, with.data(), with.size(), MSG_NOSIGNAL), static_cast<ssize_t>(with.size()));
+    return fd;
+  }
+  void give_up() const { ::shutdown(fd_, SHUT_RDWR); }
+
+ private:
+  int fd_ = ::socket(AF_INET, SOCK_STREAM, 0);
+};
+
+constexpr std::string_view one_token = "*4\r\n:1\r\n:480500\r\n:0\r\n:1\r\n";
+
+TEST(RateStoreTest, AConnectionThatEndedMeanwhileIsMadeAgain) {
+  const Listener redis;
+  Asker asker("redis://" + redis.address());
+  int connection = -1;
+  std::thread first([&] { connection = redis.answer(one_token); });
+  const Grant grant = asker.ask(1);
+  first.join();
+  EXPECT_EQ(grant.tokens, 1u);
+  EXPECT_DOUBLE_EQ(grant.level, 480.5);
+  // Closed, and then gone: whoever writes to it now gets EPIPE, and SIGPIPE if it does not see to that.
+  ::shutdown(connection, SHUT_WR);
+  const linger at_once{1, 0};
+  ::setsockopt(connection, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  ::close(connection);
+  std::thread second([&] { ::close(redis.answer(one_token)); });
+  const Grant again = asker.ask(1);
+  EXPECT_TRUE(again.reachable) << again.why;
+  redis.give_up();
+  second.join();
+}
+
+TEST(RateStoreTest, NeverTellsThePassword) {
+  const Listener redis;
+  Asker asker("redis://:hunter2@" + redis.address());
+  std::thread server(
+      [&] { ::close(redis.answer("-ERR unknown command `AUTH`, with args beginning with: `hunter2`,\r\n")); });
+  const Grant grant = asker.ask(1);
+  server.join();
+  EXPECT_FALSE(grant.reachable);
+  EXPECT_EQ(grant.why, "it refuses the login");
 }
 
 }  // namespace

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,65 @@ def test_a_child_of_a_child_works_too(sandbox: Sandbox) -> None:
     )
     clean(ended)
     assert users(sandbox) == {"parent": 1, "child": 1, "grandchild": 1}
+
+
+def test_views_of_a_child_send_to_their_brands_whatever_the_spool_knew_of(tmp_path: Path) -> None:
+    with Sandbox(brand_ids=["HEA", "HEB", "HEC", "HED"], rate_limit=0) as sandbox:
+        left = run(
+            sandbox,
+            f"""
+            client = Client.from_env(spool_path={str(tmp_path)!r}, delivery="batch", flush_interval=600)
+            for brand in ("HEB", "HEC"):
+                client.brand(brand).track("left", "E")
+            os._exit(0)
+            """,
+        )
+        clean(left)
+        ended = run(
+            sandbox,
+            f"""
+            client = Client.from_env(spool_path={str(tmp_path)!r})  # knows two brands from the spool already
+            views = {{brand: client.brand(brand) for brand in ("HED", "HEC", "HEA")}}
+            client.flush()
+
+            def work():
+                for brand, view in views.items():
+                    assert view.track(brand, "E").result(timeout=10).delivered
+                    assert client.brand(brand).track(brand, "E").result(timeout=10).delivered
+
+            fork(work)
+            work()
+            """,
+        )
+        clean(ended)
+        arrived = Counter((event["brandId"], event["userId"]) for event in sandbox.events())
+    assert arrived == {
+        ("HEB", "left"): 1,
+        ("HEC", "left"): 1,
+        ("HED", "HED"): 4,
+        ("HEC", "HEC"): 4,
+        ("HEA", "HEA"): 4,
+    }
+
+
+def test_under_gevent_closing_the_parents_client_in_a_child_waits_for_nothing(sandbox: Sandbox) -> None:
+    ended = run(
+        sandbox,
+        """
+        import gevent.monkey
+        gevent.monkey.patch_all()
+        client = Client.from_env()
+        client.track("parent", "E").result(timeout=10)
+
+        def work():
+            started = time.monotonic()
+            assert client.close() == (0, 0, 0)
+            assert time.monotonic() - started < 2
+
+        fork(work)
+        """,
+    )
+    clean(ended)
 
 
 def test_a_parents_delivery_is_not_waited_for_in_the_child(sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -39,9 +40,11 @@ def test_a_dry_run_checks_everything_and_sends_nothing(sandbox: Sandbox, caplog:
 
 def test_a_dry_run_leaves_a_spool_alone(sandbox: Sandbox, tmp_path: Any) -> None:
     spool: Any = {"spool_path": str(tmp_path / "spool")}
-    sandbox.set_faults({"status": 503})
+    sandbox.set_faults({"hang": True})
     client = sandbox.client(**spool)
     client.track("u", "Left")
+    while not sandbox.requests():  # or the server might take it once there are no faults
+        time.sleep(0.001)
     client.close(timeout=0)
     sandbox.set_faults()
     with sandbox.client(**spool, dry_run=True) as client:

@@ -19,8 +19,7 @@ class Circuit {
 
   explicit Circuit(Backoff backoff) : backoff_(backoff) {}
 
-  bool open() const { return reason_.has_value(); }
-  std::optional<Reason> reason() const { return reason_; }
+  bool open() const { return open_; }
   /// When it opened. Only while open.
   TimePoint since() const { return since_; }
 
@@ -45,11 +44,10 @@ class Circuit {
     ++in_a_row_;
     if (open()) {
       if (probe) pause(now, at_least);
-      if (reason == Reason::unauthorised) reason_ = reason;
       return false;
     }
     if (reason == Reason::unreachable && in_a_row_ < threshold) return false;
-    reason_ = reason;
+    open_ = true;
     since_ = now;
     pause(now, at_least);
     return true;
@@ -69,14 +67,14 @@ class Circuit {
     next_probe_ = now + std::max(backoff_.next(++probes_), std::min(at_least, backoff_.longest()));
   }
   void reset() {
-    reason_.reset();
+    open_ = false;
     probing_ = false;
     in_a_row_ = 0;
     probes_ = 0;
   }
 
   Backoff backoff_;
-  std::optional<Reason> reason_;
+  bool open_ = false;
   TimePoint since_{};
   TimePoint next_probe_{};
   bool probing_ = false;

@@ -78,18 +78,32 @@ bool Engine::step(TimePoint now) {
   const bool any = take_incoming(now);
   lanes_.settle(now);
   for (const auto& [brand, refusal] : refusals_) lanes_.hold(brand, !refusal.circuit.allows(now));
-  const bool trouble = circuit_.open() || !retries_.empty() || !refusals_.empty();
-  if (delivery_timeout_ && now >= next_expiry_ && trouble) expire(now);
   while (may_send(now) && send_next(now)) {
   }
+  // Not before: what waits for its last chance has it at the moment at which it would expire.
+  const bool trouble = circuit_.open() || !retries_.empty() || !refusals_.empty();
+  if (delivery_timeout_ && now >= next_expiry_ && trouble) expire(now);
   publish(now);
   return any;
 }
 
+/// How many requests may want to leave now: about, where there are many. A shared pace takes tokens for them.
+std::size_t Engine::wanted(TimePoint now) {
+  constexpr std::size_t many = 1'000;
+  std::size_t count = lanes_.ready() + (lanes_.any_alone() ? 1 : 0);
+  for (auto entry = retries_.begin(); entry != retries_.end() && count < many; ++entry) {
+    if (entry->first > now && !circuit_.open()) break;
+    const Circuit* const refusal = refusal_of(entry->second->brand());
+    if (refusal == nullptr || refusal->allows(now)) ++count;
+  }
+  for (const Read& read : reads_) count += read.not_before <= now ? 1 : 0;
+  return count;
+}
+
 bool Engine::may_send(TimePoint now) {
-  const std::size_t wanted = lanes_.ready() + (lanes_.any_alone() ? 1 : 0) + retries_.size() + reads_.size();
-  return wanted > 0 && under_way_.size() < options_.max_connections && circuit_.allows(now) &&
-         pace_->allows(now, wanted);
+  if (under_way_.size() >= options_.max_connections || !circuit_.allows(now)) return false;
+  const std::size_t count = wanted(now);
+  return count > 0 && pace_->allows(now, count);
 }
 
 bool Engine::send_next(TimePoint now) {
@@ -408,6 +422,7 @@ void Engine::throttled(std::unique_ptr<Shipment> shipment, TimePoint now) {
   server_is_there(now);
   end_probe(*shipment);
   pace_->throttled(shipment->left, shipment->last.retry_after, now);
+  shipment->failing_since.reset();  // the server is there: it only waits for its turn
   retry_at(std::move(shipment), now);
 }
 
@@ -430,7 +445,7 @@ void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
       std::max(now + std::max(backoff_.next(shipment->failures), std::min(wish, options_.retry_max)),
                retry_budget_.reserve(now));
   const TimePoint last_chance = delivery_timeout_ ? *shipment->failing_since + *delivery_timeout_ : moment;
-  retry_at(std::move(shipment), std::min(moment, last_chance));
+  retry_at(std::move(shipment), last_chance > now ? std::min(moment, last_chance) : moment);
 }
 
 void Engine::retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment) {
@@ -561,6 +576,7 @@ void Engine::abort(TimePoint now) {
                                                                : std::string()));
   }
   publish(now);
+  pace_.reset();  // a closed client holds no connection, to a store of the pace neither
 }
 
 // Reading, and the rest.

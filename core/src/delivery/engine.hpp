@@ -77,7 +77,7 @@ class Engine {
   void set_token(const std::string& token, TimePoint now);
   /// Fails waiting events, the oldest first, until `footprint` more bytes fit into the queue.
   void drop_oldest(std::size_t footprint, TimePoint now);
-  /// Gives everything up that has no fate yet, with reason `closed`.
+  /// Gives everything up that has no fate yet, with reason `closed`. The last that is done with it, but for `fill`.
   void abort(TimePoint now);
 
   /// Fills in what the engine knows. From any thread.
@@ -91,6 +91,7 @@ class Engine {
 
   bool take_incoming(TimePoint now);
   void settle_unsent(queue::EventList events);
+  std::size_t wanted(TimePoint now);
   bool may_send(TimePoint now);
   bool send_next(TimePoint now);
   std::optional<Route> due(TimePoint now);
@@ -132,7 +133,7 @@ class Engine {
   std::optional<TrafficLog> traffic_log_;  ///< With `debug`.
 
   queue::Lanes lanes_;
-  const std::unique_ptr<Pace> pace_;
+  std::unique_ptr<Pace> pace_;
   TokenBucket retry_budget_;  ///< Of the account's pace, failed requests get no more than half.
   Backoff backoff_;
   Circuit circuit_;  ///< Open while the server is not there.

@@ -53,6 +53,7 @@ bool OwnPace::allows(TimePoint now, std::size_t) { return !paused(now) && level(
 
 std::optional<TimePoint> OwnPace::next(TimePoint now) {
   adapt(now);
+  if (bucket_.held() && bucket_.available(now) < 1) return std::nullopt;  // no token comes before an answer
   return std::max(paused_until_, bucket_.next(now));
 }
 

@@ -4,12 +4,17 @@
 #include <hiredis/hiredis.h>
 
 #include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <memory>
 #include <random>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "printable.hpp"
 
 namespace intilery::delivery {
 
@@ -20,7 +25,7 @@ constexpr timeval patience{1, 0};
 
 /// Takes tokens out of the account's bucket, all in one step. Redis' clock is the only one that counts.
 /// KEYS: the bucket, the clients. ARGV: rate, capacity, tokens wanted, pause in seconds (-1: no 429), client.
-/// Returns: tokens, level, seconds until there is one (both as text), clients.
+/// Returns integers: tokens, level in thousandths, milliseconds until there is one, clients.
 constexpr std::string_view script = R"(
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -46,7 +51,7 @@ redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * (wait + capacity / rate)) + 6000
 redis.call('ZADD', KEYS[2], string.format('%.17g', now), ARGV[5])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.17g', now - 10))
 redis.call('PEXPIRE', KEYS[2], 60000)
-return {tokens, string.format('%.17g', level), string.format('%.17g', wait), redis.call('ZCARD', KEYS[2])}
+return {tokens, math.floor(1000 * level), math.ceil(1000 * wait), redis.call('ZCARD', KEYS[2])}
 )";
 
 struct ContextDeleter {
@@ -60,7 +65,31 @@ using Reply = std::unique_ptr<redisReply, ReplyDeleter>;
 
 struct Failed {
   std::string why;
+  bool hung_up = false;  ///< Redis ended the connection.
 };
+
+/// As Redis reads it, whatever the program's locale is.
+std::string number_text(double number) {
+  std::array<char, 32> text;
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), number).ptr};
+}
+
+/// As the transport understands it: with a slash at its end an address is the same.
+std::string_view without_slashes(std::string_view endpoint) {
+  while (endpoint.ends_with('/')) endpoint.remove_suffix(1);
+  return endpoint;
+}
+
+/// A connection that Redis has ended raises SIGPIPE in who writes to it, and hiredis does not say MSG_NOSIGNAL. On this
+/// thread nobody wants it.
+void block_sigpipe() {
+#if !defined(_WIN32)
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+#endif
+}
 
 /// Where the store is.
 struct Address {
@@ -98,22 +127,27 @@ class RedisRateStore::Connection {
  public:
   explicit Connection(const Options& options)
       : address_(options.rate_limit_store),
-        rate_(std::to_string(options.rate_limit)),
+        rate_(number_text(options.rate_limit)),
         // As in TokenBucket: a little below the server's, for what catches up on the way.
-        capacity_(std::to_string(std::max(1.0, options.burst * 0.98))),
-        bucket_("intilery:{" + options.endpoint + "/" + options.client_id + "/" + options.account_id + "}:rate"),
+        capacity_(number_text(std::max(1.0, options.burst * 0.98))),
+        bucket_("intilery:{" + std::string(without_slashes(options.endpoint)) + "/" + options.client_id + "/" +
+                options.account_id + "}:rate"),
         clients_(bucket_ + ":clients"),
         client_(client_name()) {}
 
   Grant ask(std::size_t tokens, std::optional<std::chrono::milliseconds> pause) {
-    try {
-      if (!context_) connect();
-      return evaluate(tokens, pause);
-    } catch (const Failed& failed) {
-      context_.reset();
-      Grant grant;
-      grant.why = failed.why;
-      return grant;
+    for (;;) {
+      const bool kept = context_ != nullptr;
+      try {
+        if (!kept) connect();
+        return evaluate(tokens, pause);
+      } catch (const Failed& failed) {
+        context_.reset();
+        if (kept && failed.hung_up) continue;  // Redis, or something on the way, ends connections that idle
+        Grant grant;
+        grant.why = printable(failed.why, 200);
+        return grant;
+      }
     }
   }
 
@@ -142,27 +176,33 @@ class RedisRateStore::Connection {
     }
     Reply reply(static_cast<redisReply*>(
         redisCommandArgv(context_.get(), static_cast<int>(words.size()), texts.data(), sizes.data())));
-    if (!reply) throw Failed{context_->errstr};
-    if (reply->type == REDIS_REPLY_ERROR) throw Failed{std::string(reply->str, reply->len)};
+    if (!reply) {
+      const bool hung_up = context_->err == REDIS_ERR_EOF || errno == ECONNRESET || errno == EPIPE;
+      throw Failed{errno == EAGAIN ? "no answer within 1 s" : context_->errstr, hung_up};
+    }
+    if (reply->type == REDIS_REPLY_ERROR) {
+      std::string why(reply->str, reply->len);
+      // Redis repeats the arguments of a command that it does not have.
+      const bool tells = !address_.password.empty() && why.find(address_.password) != std::string::npos;
+      throw Failed{tells ? "it refuses the login" : std::move(why)};
+    }
     return reply;
   }
 
   Grant evaluate(std::size_t tokens, std::optional<std::chrono::milliseconds> pause) {
     const std::string wanted = std::to_string(tokens);
-    const std::string seconds = pause ? std::to_string(static_cast<double>(pause->count()) / 1000) : "-1";
+    const std::string seconds = pause ? number_text(static_cast<double>(pause->count()) / 1000) : "-1";
     const Reply reply = command({"EVAL", script, "2", bucket_, clients_, rate_, capacity_, wanted, seconds, client_});
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4) throw Failed{"it answers in another form"};
     const auto number = [&](std::size_t i) {
-      const redisReply& element = *reply->element[i];
-      if (element.type == REDIS_REPLY_INTEGER) return static_cast<double>(element.integer);
-      if (element.type != REDIS_REPLY_STRING) throw Failed{"it answers in another form"};
-      return std::strtod(element.str, nullptr);
+      if (reply->element[i]->type != REDIS_REPLY_INTEGER) throw Failed{"it answers in another form"};
+      return reply->element[i]->integer;
     };
     Grant grant;
     grant.reachable = true;
     grant.tokens = static_cast<std::size_t>(number(0));
-    grant.level = number(1);
-    grant.wait = std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(number(2)));
+    grant.level = static_cast<double>(number(1)) / 1000;
+    grant.wait = std::chrono::milliseconds(number(2));
     grant.clients = std::max<std::size_t>(1, static_cast<std::size_t>(number(3)));
     return grant;
   }
@@ -202,6 +242,7 @@ void RedisRateStore::drain(std::chrono::milliseconds pause) {
 }
 
 void RedisRateStore::run() {
+  block_sigpipe();
   Connection connection(options_);
   std::unique_lock lock(mutex_);
   for (;;) {

@@ -28,6 +28,7 @@ std::string rate_text(double rate) {
 SharedPace::SharedPace(std::unique_ptr<RateStore> store, OwnPace own, const Options& options, Log log)
     : store_(std::move(store)),
       rate_(options.rate_limit),
+      burst_(options.burst),
       longest_pause_(options.retry_max),
       log_(std::move(log)),
       own_(std::move(own)),
@@ -54,12 +55,14 @@ void SharedPace::listen(TimePoint now) {
   if (std::exchange(gone_, false)) log_(LogLevel::info, "rate_limit_store is back");
   leased_ += grant->tokens;
   level_ = grant->level;
+  lapse_at_ = now + std::chrono::ceil<milliseconds>(std::chrono::duration<double>((burst_ - level_) / rate_));
   clients_ = grant->clients;
   ask_again_ = grant->tokens > 0 ? now : now + grant->wait;
 }
 
 bool SharedPace::allows(TimePoint now, std::size_t wanted) {
   listen(now);
+  if (now >= lapse_at_) leased_ = 0;
   if (leased_ == 0 && !asking_ && now >= ask_again_ && !paused(now)) {
     const double most = std::max(1.0, rate_ * lease_seconds);
     store_->ask(gone_ ? 0 : std::min(wanted, static_cast<std::size_t>(most)));
@@ -69,6 +72,7 @@ bool SharedPace::allows(TimePoint now, std::size_t wanted) {
 }
 
 std::optional<TimePoint> SharedPace::next(TimePoint now) {
+  listen(now);
   if (gone_) return own_.next(now);
   if (leased_ > 0) return std::max(now, paused_until_);
   if (asking_) return std::nullopt;
@@ -96,7 +100,7 @@ void SharedPace::throttled(TimePoint sent, std::optional<milliseconds> wish, Tim
 }
 
 double SharedPace::level(TimePoint now) {
-  listen(now);
+  // Does not listen: what `allows` has said holds until the request leaves.
   return gone_ ? own_.level(now) : level_ + static_cast<double>(leased_);
 }
 

@@ -34,12 +34,14 @@ class SharedPace : public Pace {
 
   const std::unique_ptr<RateStore> store_;
   const double rate_;
+  const double burst_;
   const std::chrono::milliseconds longest_pause_;
   const Log log_;
   OwnPace own_;  ///< For as long as the store is gone.
   bool gone_ = false;
   bool asking_ = false;
   std::size_t leased_ = 0;   ///< Tokens taken from the store and not used yet.
+  TimePoint lapse_at_{};     ///< By then the bucket is full without them, and with them they would be too many.
   double level_ = 0;         ///< Of the bucket, when it was last seen.
   std::size_t clients_ = 0;  ///< That shared the bucket then; 0: never seen.
   TimePoint ask_again_{};    ///< No question before.

@@ -47,6 +47,7 @@ class TokenBucket {
     refill(now);
     held_ = false;
   }
+  bool held() const { return held_; }
   /// There is nothing left, and nothing comes before `until`.
   void drain(TimePoint until) {
     refill(until);
