@@ -1035,6 +1035,8 @@ TEST_F(EngineTest, TheLedgerBalancesAtEachOfTenThousandSteps) {
         for (std::size_t at = 0; (at = request.body.find("\"messageId\"", at)) != std::string::npos; ++at) ++under_way;
       }
       EXPECT_EQ(now_are.in_flight, under_way);
+      const bool somebody_answers = !transport.sent.empty() || (store != nullptr && !store->asked.empty());
+      EXPECT_TRUE(now_are.queued == 0 || somebody_answers || engine->nap(now).until) << "sleeps for ever";
       for (; told < order.size(); ++told) {
         const int number = std::stoi(order[told].substr(1));
         if (!fates.at(order[told]).error.empty()) continue;
