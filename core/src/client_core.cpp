@@ -19,6 +19,7 @@
 #include "queue/bounded_queue.hpp"
 #include "queue/spool.hpp"
 #include "readback/verifier.hpp"
+#include "sigpipe.hpp"
 #include "transport/curl_transport.hpp"
 #include "wait_slices.hpp"
 
@@ -148,6 +149,7 @@ struct ClientCore::Impl {
   }
 
   void run() {
+    block_sigpipe();
     for (;;) {
       std::vector<std::function<void()>> due;
       bool last = false;

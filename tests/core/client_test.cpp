@@ -1,10 +1,13 @@
 // The public C++ API against the sandbox, over a real socket.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <ctime>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <map>
 #include <mutex>
@@ -172,6 +175,27 @@ TEST_F(ClientTest, AHundredClientsComeAndGoWithoutATrace) {
   EXPECT_TRUE(gone()) << held().first << " threads, " << held().second << " files; before " << before.first << ", "
                       << before.second;
   EXPECT_EQ(sandbox.event_count(), 101u);
+}
+
+/// The threads that leave SIGPIPE alone.
+std::ptrdiff_t deaf_to_sigpipe() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return std::count_if(begin(tasks), end(tasks), [](const auto& task) {
+    std::ifstream status(task.path() / "status");
+    for (std::string word; status >> word;) {
+      if (word != "SigBlk:") continue;
+      status >> word;
+      return (std::stoull(word, nullptr, 16) >> (SIGPIPE - 1) & 1) != 0;
+    }
+    return false;
+  });
+}
+
+TEST_F(ClientTest, ABrokenConnectionCannotEndTheProgramBySigpipe) {
+  const std::ptrdiff_t before = deaf_to_sigpipe();
+  Client client(options());
+  client.track("u", "E").wait(10s);
+  EXPECT_GE(deaf_to_sigpipe(), before + 1) << "the I/O thread";
 }
 #endif
 

@@ -915,6 +915,29 @@ TEST_F(EngineTest, AStoresAnswerThatComesWhileTheServerIsGoneIsNotForgotten) {
   EXPECT_EQ(fates.size(), 5u);
 }
 
+TEST_F(EngineTest, WhatComesWhileTheBucketIsEmptyDoesNotWaitForWhatWaitsLonger) {
+  options.delivery = DeliveryMode::event;
+  options.spool_path = "/none";  // so no delivery_timeout wakes the engine
+  options.rate_limit = options.burst = 1;
+  options.retry_initial = options.retry_max = 1h;
+  for (const int status : {403, 503}) {  // a probe of the brand, or a retry, in about an hour
+    begin();
+    track("b", "b" + std::to_string(status), 1);
+    run_now();
+    answer(status, "");
+    ASSERT_TRUE(transport.sent.empty());
+    const Engine::Nap nap = engine->nap(now);
+    EXPECT_TRUE(nap.wake_at == 1 || (nap.until && *nap.until <= now + 1s)) << status;
+    const std::string id = "a" + std::to_string(status);
+    track("a", id);
+    now = std::min(*nap.until, now + 1h);
+    run_now();
+    while (transport.sent.empty()) ASSERT_TRUE(advance(now + 1s)) << status;
+    answer(200);
+    EXPECT_TRUE(fates.contains(id));
+  }
+}
+
 TEST_F(EngineTest, RetriesBeyondTheirBudgetAreDeferredAndOthersGoOn) {
   options.delivery = DeliveryMode::event;
   options.rate_limit = 10;
@@ -1035,6 +1058,8 @@ TEST_F(EngineTest, TheLedgerBalancesAtEachOfTenThousandSteps) {
         for (std::size_t at = 0; (at = request.body.find("\"messageId\"", at)) != std::string::npos; ++at) ++under_way;
       }
       EXPECT_EQ(now_are.in_flight, under_way);
+      const bool somebody_answers = !transport.sent.empty() || (store != nullptr && !store->asked.empty());
+      EXPECT_TRUE(now_are.queued == 0 || somebody_answers || engine->nap(now).until) << "sleeps for ever";
       for (; told < order.size(); ++told) {
         const int number = std::stoi(order[told].substr(1));
         if (!fates.at(order[told]).error.empty()) continue;

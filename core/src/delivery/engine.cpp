@@ -248,7 +248,6 @@ Engine::Nap Engine::nap(TimePoint now) {
     gate = std::max(gate, *circuit_.next_probe());
   }
   // … and at which something wants to.
-  const bool gated = gate > now || circuit_.open();
   for (const auto& [not_before, shipment] : retries_) {
     const TimePoint moment = circuit_.open() ? now : not_before;
     const Circuit* const refusal = refusal_of(shipment->brand());
@@ -270,7 +269,10 @@ Engine::Nap Engine::nap(TimePoint now) {
     if (waits_for_more)
       nap.wake_at = std::max<std::size_t>(1, options_.flush_at - std::min(options_.flush_at, lanes_.ready()));
   }
-  if (gated) nap.wake_at = never;
+  if (gate > now) {  // what comes meanwhile may want to leave then
+    not_after(gate);
+    nap.wake_at = never;
+  }
   return nap;
 }
 

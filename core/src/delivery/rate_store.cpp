@@ -6,7 +6,6 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <csignal>
 #include <memory>
 #include <random>
 #include <string>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "printable.hpp"
+#include "sigpipe.hpp"
 
 namespace intilery::delivery {
 
@@ -78,17 +78,6 @@ std::string number_text(double number) {
 std::string_view without_slashes(std::string_view endpoint) {
   while (endpoint.ends_with('/')) endpoint.remove_suffix(1);
   return endpoint;
-}
-
-/// A connection that Redis has ended raises SIGPIPE in who writes to it, and hiredis does not say MSG_NOSIGNAL. On this
-/// thread nobody wants it.
-void block_sigpipe() {
-#if !defined(_WIN32)
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGPIPE);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-#endif
 }
 
 /// Where the store is.
