@@ -1004,6 +1004,23 @@ TEST_F(EngineTest, A429IsNeitherAFailureNorTimeOfFailing) {
   EXPECT_EQ(fates.at("b1").error, "");
 }
 
+TEST_F(EngineTest, AnEventThatGetsNothingBut429DoesNotHoldUpTheOthers) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  track("bad", "b1");
+  step();
+  answer(429, "");
+  for (int i = 0; i < 5; ++i) track("user-" + std::to_string(i), "m" + std::to_string(i));
+  const TimePoint before = now;
+  while (fates.size() < 5) {
+    while (!transport.sent.empty()) {
+      const bool bad = transport.sent[0].body.find("\"bad\"") != std::string::npos;
+      answer(bad ? 429 : 200, bad ? "" : good);
+    }
+    ASSERT_TRUE(fates.size() == 5 || (now < before + 5min && advance(now + 1min))) << fates.size() << " got through";
+  }
+}
+
 TEST_F(EngineTest, AnEventHasALastChanceBeforeItExpires) {
   options.delivery = DeliveryMode::event;
   options.delivery_timeout = 5s;

@@ -107,6 +107,18 @@ bool Engine::may_send(TimePoint now) {
 }
 
 bool Engine::send_next(TimePoint now) {
+  if (std::exchange(new_first_, false) && send_new(now)) return true;
+  if (send_retry(now)) return true;
+  const auto due_read =
+      std::find_if(reads_.begin(), reads_.end(), [&](const Read& read) { return read.not_before <= now; });
+  if (due_read == reads_.end()) return send_new(now);
+  Read read = std::move(*due_read);
+  reads_.erase(due_read);
+  send(std::move(read), now);
+  return true;
+}
+
+bool Engine::send_retry(TimePoint now) {
   // A probe may be anything; what failed before comes first, due or not.
   for (auto entry = retries_.begin(); entry != retries_.end(); ++entry) {
     if (entry->first > now && !circuit_.open()) break;
@@ -115,14 +127,10 @@ bool Engine::send_next(TimePoint now) {
     send(std::move(retries_.extract(entry).mapped()), now);
     return true;
   }
-  const auto due_read =
-      std::find_if(reads_.begin(), reads_.end(), [&](const Read& read) { return read.not_before <= now; });
-  if (due_read != reads_.end()) {
-    Read read = std::move(*due_read);
-    reads_.erase(due_read);
-    send(std::move(read), now);
-    return true;
-  }
+  return false;
+}
+
+bool Engine::send_new(TimePoint now) {
   const std::optional<Route> route = due(now);
   const bool alone = lanes_.any_alone() && (!route || *lanes_.oldest_alone() <= *lanes_.oldest_ready());
   if (!route && !alone) return false;
@@ -424,6 +432,7 @@ void Engine::throttled(std::unique_ptr<Shipment> shipment, TimePoint now) {
   server_is_there(now);
   end_probe(*shipment);
   pace_->throttled(shipment->left, shipment->last.retry_after, now);
+  new_first_ = true;
   shipment->failing_since.reset();  // the server is there: it only waits for its turn
   retry_at(std::move(shipment), now);
 }

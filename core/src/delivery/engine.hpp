@@ -94,6 +94,8 @@ class Engine {
   std::size_t wanted(TimePoint now);
   bool may_send(TimePoint now);
   bool send_next(TimePoint now);
+  bool send_retry(TimePoint now);
+  bool send_new(TimePoint now);
   std::optional<Route> due(TimePoint now);
   std::optional<queue::Lanes::Turn> turn(TimePoint now) const;
   std::unique_ptr<Shipment> take(Route route, bool alone, TimePoint now);
@@ -149,6 +151,7 @@ class Engine {
   std::size_t batch_bytes_;  ///< Largest batch; shrinks when the server finds one too large.
   std::multimap<TimePoint, std::unique_ptr<Shipment>> retries_;  ///< By `not_before`.
   std::deque<Read> reads_;
+  bool new_first_ = false;  ///< After a 429, so that an event which gets nothing else holds nobody up.
   std::unordered_map<std::uint64_t, UnderWay> under_way_;
   std::uint64_t last_id_ = 0;
   TimePoint next_expiry_{};
