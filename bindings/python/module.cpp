@@ -13,6 +13,7 @@
 #include "gil_waiting.hpp"
 #include "intilery/version.hpp"
 #include "registry.hpp"
+#include "row_sender.hpp"
 #include "values.hpp"
 
 namespace py = pybind11;
@@ -234,6 +235,7 @@ PYBIND11_MODULE(_native, module) {
     client.core->set_auth_token(token);
     client.options.auth_token = token;
   });
+  define_row_sender(module);
   module.def("option_list", &options_table);
 }
 

@@ -1,8 +1,10 @@
 #include "event/message_id.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
+#include "event/sha256.hpp"
 #include "fork.hpp"
 
 namespace intilery::event {
@@ -61,6 +63,20 @@ MessageId MessageId::generate(std::int64_t unix_ms) {
     id.uuid_[i] = static_cast<std::uint8_t>(high >> (56 - 8 * i));
     id.uuid_[8 + i] = static_cast<std::uint8_t>(low >> (56 - 8 * i));
   }
+  return id;
+}
+
+MessageId MessageId::derive(std::span<const std::string_view> parts) {
+  Sha256 hash;
+  for (const std::string_view part : parts) {
+    hash.add(part);
+    hash.add({"\0", 1});
+  }
+  const std::array<std::uint8_t, 32> digest = hash.finish();
+  MessageId id;
+  std::copy_n(digest.begin(), id.uuid_.size(), id.uuid_.begin());
+  id.uuid_[6] = static_cast<std::uint8_t>(0x80 | (id.uuid_[6] & 0x0f));
+  id.uuid_[8] = static_cast<std::uint8_t>(0x80 | (id.uuid_[8] & 0x3f));
   return id;
 }
 
