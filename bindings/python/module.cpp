@@ -12,6 +12,7 @@
 #include "failure_log.hpp"
 #include "gil_waiting.hpp"
 #include "intilery/version.hpp"
+#include "nearest.hpp"
 #include "registry.hpp"
 #include "row_sender.hpp"
 #include "values.hpp"
@@ -236,6 +237,9 @@ PYBIND11_MODULE(_native, module) {
     client.options.auth_token = token;
   });
   define_row_sender(module);
+  module.def("did_you_mean", [](const std::string& name, const std::vector<std::string>& known) {
+    return did_you_mean(name, std::vector<std::string_view>(known.begin(), known.end()));
+  });
   module.def("option_list", &options_table);
 }
 

@@ -103,12 +103,13 @@ enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, times
 class RowSender {
  public:
   RowSender(py::object client, std::string_view action, std::string event, std::string source, std::uint64_t through,
-            std::vector<std::uint64_t> broken, rows::Columns columns)
+            bool stop, std::vector<std::uint64_t> broken, rows::Columns columns)
       : client_(std::move(client)),
         action_(event::action_named(action)),
         event_(std::move(event)),
         source_(std::move(source)),
         through_(through),
+        stop_(stop),
         broken_(std::move(broken)),
         columns_(std::move(columns)),
         ledger_(std::make_shared<rows::RowLedger>(through)) {}
@@ -140,6 +141,7 @@ class RowSender {
       }
       skip_broken(false);
       if (number_ > through_ && !send_cell_row(client, waiting)) return true;
+      if (stop_ && !rejects_.empty()) return true;
       ++at_;
       ++number_;
       if (rejects_.size() >= 1'000 || (count % 64 == 0 && waiting.is_over())) return true;
@@ -171,12 +173,10 @@ class RowSender {
       ledger_->forget(tag, false);
       return false;
     } catch (event::BadValue& bad) {
-      ledger_->forget(tag, true);
-      ++number_;
+      drop(tag);
       throw event::validation_error(std::move(bad));
     } catch (const ValidationError&) {
-      ledger_->forget(tag, true);
-      ++number_;
+      drop(tag);
       throw;
     } catch (...) {
       ledger_->forget(tag, false);
@@ -302,8 +302,13 @@ class RowSender {
     return true;
   }
 
+  void drop(std::uintptr_t tag) {
+    ledger_->forget(tag, !stop_);
+    if (!stop_) ++number_;
+  }
+
   void reject(std::uintptr_t tag, const ValidationError& error) {
-    ledger_->forget(tag, true);
+    ledger_->forget(tag, !stop_);
     rejects_.push_back({number_, error.info(), row_text()});
   }
 
@@ -360,6 +365,7 @@ class RowSender {
   std::string event_;
   std::string source_;
   std::uint64_t through_;
+  bool stop_;  ///< A mistake ends the run before its row.
   std::vector<std::uint64_t> broken_;
   rows::Columns columns_;
   std::shared_ptr<rows::RowLedger> ledger_;
@@ -393,8 +399,8 @@ rows::Columns columns_of(const py::dict& given) {
 void define_row_sender(py::module_& module) {
   py::class_<RowSender>(module, "RowSender")
       .def(py::init([](py::object client, const std::string& action, const std::string& event, std::string source,
-                       std::uint64_t through, std::vector<std::uint64_t> broken, const py::dict& columns) {
-        return std::make_unique<RowSender>(std::move(client), action, event, std::move(source), through,
+                       std::uint64_t through, bool stop, std::vector<std::uint64_t> broken, const py::dict& columns) {
+        return std::make_unique<RowSender>(std::move(client), action, event, std::move(source), through, stop,
                                            std::move(broken), columns_of(columns));
       }))
       .def("open", &RowSender::open)

@@ -44,6 +44,9 @@ void JsonRow::read(std::string_view line, const Columns& columns, event::Draft& 
     body_ += member.value;
   }
   body_ += '}';
+  if (!columns.timestamp.empty() && draft.timestamp.data() == nullptr) {
+    throw event::BadValue{"required", "is required", "timestamp"};
+  }
   body_view_ = body_;
   draft.body = {&body_view_, [](event::JsonWriter& out, const void* body) {
                   out.literal(*static_cast<const std::string_view*>(body));
