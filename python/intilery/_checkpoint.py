@@ -46,6 +46,7 @@ class Checkpoint:
             changed = sorted(
                 key for key in self._plan if state["plan"].get(key) != json.loads(json.dumps(self._plan[key]))
             )
+            self._file.close()
             raise self._other(f"{', '.join(changed)} had another value")
         self.through, self.tally, self.head = state["through"], state["tally"], state["head"]
 
@@ -57,6 +58,7 @@ class Checkpoint:
         )
 
     def refuse_source(self) -> ConfigurationError:
+        self._file.close()
         return self._other("the source has changed at its beginning, or is shorter")
 
     def save(self, through: int, tally: list[int], head: Mapping[str, Any] | None) -> None:

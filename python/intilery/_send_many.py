@@ -113,6 +113,7 @@ class Run:
             self.source = Source()
         else:
             self.source = open_source(source, plan, limit)
+        self._checkpoint: Checkpoint | None = None
         try:
             self._checkpoint = self._open_checkpoint(checkpoint, beside)
             through = self._checkpoint.through if self._checkpoint is not None else 0
@@ -145,6 +146,8 @@ class Run:
                     self._rejects.write(row.row, "broken_row", row.path, row.message, row.text, line=row.line)
         except BaseException:
             self.source.close()
+            if self._checkpoint is not None:
+                self._checkpoint.close()
             raise
 
     def _open_checkpoint(self, given: str | os.PathLike[str] | bool | None, beside: Path | None) -> Checkpoint | None:
@@ -159,7 +162,6 @@ class Run:
 
         checkpoint = Checkpoint(path, asdict(self._plan))
         if checkpoint.head is not None and beside is not None and not is_same(beside, checkpoint.head):
-            checkpoint.close()
             raise checkpoint.refuse_source()
         return checkpoint
 
@@ -203,6 +205,7 @@ class Run:
 
     def wait(self) -> Iterator[Sent]:
         """Waits until every row has its fate."""
+        self._book()
         while self.sent().remaining > 0:
             if _native.stats(self._client)["state"] == "closed":
                 raise ClosedError("the client was closed before every row had its fate", code="closed")

@@ -250,8 +250,10 @@ def open_source(source: object, plan: Plan, limit: int | None) -> Source:
         opened = _Opening(plan, limit)
         try:
             return opened.open(source)
-        except BaseException:
+        except BaseException as error:
             opened.connection.close()
+            if isinstance(error, opened.duckdb.Error):
+                raise unreadable(Path(os.fspath(source)) if is_path(source) else None, error) from error  # type: ignore[call-overload]
             raise
     if plan.sql is not None:
         raise refuse("sql", "invalid_value", "sql needs a file or a table, not an iterable of rows")
@@ -281,7 +283,8 @@ class _Opening:
         self.limit = limit
         self.duckdb = _import("duckdb", "reads files, tables and queries with DuckDB")
         self.connection = self.duckdb.connect()
-        for setting in ("TimeZone = 'UTC'", "python_enable_replacements = false", "enable_progress_bar = false"):
+        # One thread reads faster than the service takes, in half the memory of two, and in the source's order.
+        for setting in ("threads = 1", "TimeZone = 'UTC'", "python_enable_replacements = false"):
             self.connection.execute(f"SET {setting}")
 
     def open(self, source: object) -> Source:
@@ -348,7 +351,7 @@ class _Opening:
         return f"SELECT * FROM read_parquet({_text(str(path))})"
 
     def _header(self, path: Path) -> tuple[list[str], str]:
-        first = self._run(self._lines_query(path, ", ignore_errors=true") + " LIMIT 1", path).fetchone()
+        first = self.connection.execute(self._lines_query(path, ", ignore_errors=true") + " LIMIT 1").fetchone()
         if first is None:
             raise refuse("source", "empty", f"{str(path)!r} is empty: it has not even a header")
         line = first[0]
@@ -368,17 +371,11 @@ class _Opening:
             f"delim={_text(delimiter)}, quote='\"', escape='\"', max_line_size={_MAX_LINE}{rest})"
         )
 
-    def _run(self, query: str, path: Path) -> duckdb.DuckDBPyConnection:
-        try:
-            return self.connection.execute(query)  # type: ignore[no-any-return]
-        except self.duckdb.Error as error:
-            raise unreadable(path, error) from error
-
     def _scan(self, opened: Source, query: str, columns: Sequence[str], header: int) -> None:
         """Reads the file once before anything is sent: counts its rows, and finds those that are broken."""
         assert opened.path is not None
         counts = ", ".join(f"count({_quoted(name)})" for name in columns)
-        opened.total = self._run(f"SELECT count(*), {counts} FROM ({query})", opened.path).fetchall()[0][0]
+        opened.total = self.connection.execute(f"SELECT count(*), {counts} FROM ({query})").fetchall()[0][0]
         found = self.connection.execute(
             "SELECT line, first(column_name), first(error_message), first(csv_line) FROM reject_errors "
             "GROUP BY 1 ORDER BY 1"
@@ -448,7 +445,7 @@ class _Opening:
         assert opened.path is not None
         self._scan(opened, self._lines_query(opened.path, ", ignore_errors=true, store_rejects=true"), ["line"], 0)
         query = self._lines_query(opened.path, ", ignore_errors=true")
-        sample = self._run(f"{query} LIMIT {MAX_PEEK}", opened.path).fetchall()
+        sample = self.connection.execute(f"{query} LIMIT {MAX_PEEK}").fetchall()
         keys: dict[str, None] = {}
         for (line,) in sample:
             with contextlib.suppress(ValueError):
