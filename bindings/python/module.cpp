@@ -225,6 +225,7 @@ PYBIND11_MODULE(_native, module) {
     const OpenClient* client = find(self.ptr());
     return client == nullptr ? 0 : std::chrono::duration<double>(client->options.exit_timeout).count();
   });
+  module.def("is_dry_run", [](const py::object& self) { return opened(self.ptr()).options.dry_run; });
   module.def("is_idle", &is_idle);
   module.def("when_idle", &when_idle);
   module.def("flush", &flush);

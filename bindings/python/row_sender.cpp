@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -37,7 +38,9 @@ struct Later {};
 class StepWaiting : public GilWaiting {
  public:
   StepWaiting(double seconds, py::handle given_up)
-      : GilWaiting(given_up), end_(Clock::now() + std::chrono::milliseconds(std::llround(seconds * 1'000))) {}
+      : GilWaiting(given_up),
+        may_wait_(seconds > 0),
+        end_(Clock::now() + std::chrono::milliseconds(std::llround(seconds * 1'000))) {}
 
   void release() override {
     if (!unlocked_) GilWaiting::release();
@@ -49,6 +52,7 @@ class StepWaiting : public GilWaiting {
     with_gil([&] { GilWaiting::check(); });
     if (is_over()) throw Later{};
   }
+  bool may_wait() const { return may_wait_; }
   bool is_over() const { return Clock::now() >= end_; }
 
   void unlock() {
@@ -74,6 +78,7 @@ class StepWaiting : public GilWaiting {
   }
 
  private:
+  bool may_wait_;
   Clock::time_point end_;
   bool unlocked_ = false;
 };
@@ -170,6 +175,9 @@ class RowSender {
       draft.body = source_of(members);
       submit(client, draft, tag, waiting);
     } catch (const Later&) {
+      ledger_->forget(tag, false);
+      return false;
+    } catch (const QueueFullError&) {  // without any time to wait
       ledger_->forget(tag, false);
       return false;
     } catch (event::BadValue& bad) {
@@ -338,7 +346,7 @@ class RowSender {
 
   void submit(OpenClient& client, const Draft& draft, std::uintptr_t tag, StepWaiting& waiting) {
     const std::uint16_t brand = brand_of(client_.ptr());
-    if (!client.before_send) return client.core->submit_row(draft, tag, waiting, brand);
+    if (!client.before_send) return client.core->submit_row(draft, tag, waiting, waiting.may_wait(), brand);
     const std::string preview = client.core->preview(draft);  // the message id is of what the row says
     waiting.with_gil([&] {
       py::dict message = py::module_::import("json").attr("loads")(preview);
@@ -356,7 +364,7 @@ class RowSender {
       const py::object object = as_dict({returned.ptr(), client.default_function.ptr()});
       if (!object) throw before_send_returned(kind_of(returned.ptr()));
       const PyValue whole{object.ptr(), client.default_function.ptr()};
-      client.core->submit_row_message(source_of(whole), tag, waiting, brand);
+      client.core->submit_row_message(source_of(whole), tag, waiting, waiting.may_wait(), brand);
     });
   }
 

@@ -348,17 +348,18 @@ void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t
   impl_->submit(std::move(event), tag, waiting, brand);
 }
 
-void ClientCore::submit_row(const event::Draft& draft, std::uintptr_t tag, Waiting& waiting, std::uint16_t brand) {
+void ClientCore::submit_row(const event::Draft& draft, std::uintptr_t tag, Waiting& waiting, bool wait,
+                            std::uint16_t brand) {
   impl_->check_process();
   event::MessageId id;
-  impl_->submit(impl_->encoder.encode(draft, id), tag, waiting, brand, OnFull::block);
+  impl_->submit(impl_->encoder.encode(draft, id), tag, waiting, brand, wait ? OnFull::block : OnFull::raise);
 }
 
-void ClientCore::submit_row_message(const event::ValueSource& source, std::uintptr_t tag, Waiting& waiting,
+void ClientCore::submit_row_message(const event::ValueSource& source, std::uintptr_t tag, Waiting& waiting, bool wait,
                                     std::uint16_t brand) {
   impl_->check_process();
   event::MessageId id;
-  impl_->submit(impl_->encoder.encode_message(source, id), tag, waiting, brand, OnFull::block);
+  impl_->submit(impl_->encoder.encode_message(source, id), tag, waiting, brand, wait ? OnFull::block : OnFull::raise);
 }
 
 std::string ClientCore::preview(const event::Draft& draft) const {

@@ -142,7 +142,7 @@ def send(
             given = stack.enter_context(_standard_input(format))
             options["source_id"] = source_id or ""
             options["rejects"] = rejects or Path("intilery-rejects.ndjson")
-        if not dry_run and not no_checkpoint:
+        if not no_checkpoint:
             options["checkpoint"] = checkpoint if checkpoint or source in (None, "-") else True
         try:
             client = Client.from_env(**{name: value for name, value in connection.items() if value is not None})
@@ -187,7 +187,7 @@ def _follow(client: Client, run: Run, report: "_Report") -> int:
     except (IntileryError, OSError) as error:
         code, why = EXIT_STOPPED, error
     # What is on its way gets its fate now, or is sent again by the next run.
-    client.close(timeout=5)
+    client.close(timeout=0 if client.stats().state == "paused: auth" else 2)
     run.close()
     sent = run.sent()
     if code == 0 and sent.delivered < sent.rows:

@@ -151,7 +151,7 @@ class Run:
             raise
 
     def _open_checkpoint(self, given: str | os.PathLike[str] | bool | None, beside: Path | None) -> Checkpoint | None:
-        if given is None or given is False:
+        if given is None or given is False or _native.is_dry_run(self._client):  # a dry run gets nowhere
             return None
         path = _beside(beside, "checkpoint") if given is True else Path(given)
         if path is None:
