@@ -1,10 +1,9 @@
 #include "event/message_id.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <random>
 
-#include "event/sha256.hpp"
+#include "event/blake2b.hpp"
 #include "fork.hpp"
 
 namespace intilery::event {
@@ -67,14 +66,13 @@ MessageId MessageId::generate(std::int64_t unix_ms) {
 }
 
 MessageId MessageId::derive(std::span<const std::string_view> parts) {
-  Sha256 hash;
+  Blake2b hash;
   for (const std::string_view part : parts) {
     hash.add(part);
     hash.add({"\0", 1});
   }
-  const std::array<std::uint8_t, 32> digest = hash.finish();
   MessageId id;
-  std::copy_n(digest.begin(), id.uuid_.size(), id.uuid_.begin());
+  id.uuid_ = hash.finish();
   id.uuid_[6] = static_cast<std::uint8_t>(0x80 | (id.uuid_[6] & 0x0f));
   id.uuid_[8] = static_cast<std::uint8_t>(0x80 | (id.uuid_[8] & 0x3f));
   return id;
