@@ -97,7 +97,7 @@ SOURCES = {
     "pyarrow": lambda: pa.Table.from_pylist(ROWS),
     "a record batch reader": lambda: pa.Table.from_pylist(ROWS).to_reader(),
     "an Arrow stream": OnlyAStream,
-    "a DuckDB relation": lambda: duckdb.connect().sql(f"SELECT * FROM '{parquet()}'"),
+    "a DuckDB relation": lambda: duckdb.sql(f"SELECT * FROM '{parquet()}'"),
     "Parquet": parquet,
     "NDJSON": ndjson,
     "NDJSON, gzip": lambda: ndjson("rows.ndjson.gz"),
@@ -120,7 +120,7 @@ def test_a_query_makes_the_rows_of_a_file_or_of_nothing(sandbox: Sandbox) -> Non
     send(sandbox, sql="SELECT 'u' || range AS user_id FROM range(3)")
     assert [user for user, _, _ in arrived(sandbox)] == ["u0", "u1", "u2"]
     sandbox.clear()
-    send(sandbox, duckdb.connect().sql("SELECT 7 AS n"), sql="SELECT n AS user_id FROM source")
+    send(sandbox, duckdb.sql("SELECT 7 AS n"), sql="SELECT n AS user_id FROM source")
     assert [user for user, _, _ in arrived(sandbox)] == ["7"]
 
 
@@ -343,6 +343,13 @@ def test_what_does_not_fit_the_source_is_said_before_anything_is_sent(
 def test_files_that_cannot_be_read_say_why_before_anything_is_sent(sandbox: Sandbox) -> None:
     whole = gzip.compress(b"user_id,n\n" + b"".join(b"u%d,%d\n" % (n, n * n) for n in range(50_000)))
     Path("cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pa.CompressedOutputStream("whole.csv.zst", "zstd") as file:
+        file.write(gzip.decompress(whole))
+    packed = Path("whole.csv.zst").read_bytes()
+    assert send(sandbox, "whole.csv.zst", limit=1).total == 1
+    sandbox.clear()
+    Path("cut.csv.zst").write_bytes(packed[: len(packed) // 2])
+    Path("nearly.csv.zst").write_bytes(packed[:-1])
     Path("empty.csv").write_bytes(b"")
     Path("empty.ndjson").write_bytes(b"")
     Path("no.parquet").write_bytes(b"PAR1 or not")
@@ -350,7 +357,9 @@ def test_files_that_cannot_be_read_say_why_before_anything_is_sent(sandbox: Sand
     Path("twice.csv").write_text("user_id,a,a\nu,1,2\n")
     Path("rows.dat").write_text("x")
     for name, said in {
-        "cut.csv.gz": "cut.csv.gz cannot be read: .*GZIP",
+        "cut.csv.gz": "cut.csv.gz cannot be read: .*(GZIP|end-of-stream)",
+        "cut.csv.zst": "cut.csv.zst cannot be read: the zstd stream ends too early",
+        "nearly.csv.zst": "the zstd stream ends too early",
         "empty.csv": "is empty",
         "empty.ndjson": "has no JSON object",
         "no.parquet": "cannot be read",
