@@ -4,6 +4,7 @@
 
 import contextlib
 import json
+import logging
 import shlex
 import shutil
 import signal
@@ -136,6 +137,7 @@ def send(
         "limit": limit,
     }
     report = _Report(as_json, dry_run)
+    logging.getLogger("intilery").addHandler(report)
     with contextlib.ExitStack() as stack:
         given: Optional[str] = source
         if source == "-":
@@ -186,7 +188,8 @@ def _follow(client: Client, run: Run, report: "_Report") -> int:
         why = IntileryError("interrupted")
     except (IntileryError, OSError) as error:
         code, why = EXIT_STOPPED, error
-    # What is on its way gets its fate now, or is sent again by the next run.
+    # What is on its way gets its fate now, or is sent again by the next run. The report says how much that is.
+    logging.getLogger("intilery").setLevel(logging.CRITICAL)
     client.close(timeout=0 if client.stats().state == "paused: auth" else 2)
     run.close()
     sent = run.sent()
@@ -196,16 +199,20 @@ def _follow(client: Client, run: Run, report: "_Report") -> int:
     return code
 
 
-class _Report:
+class _Report(logging.Handler):
     """Tells a person, or a program in JSON. Progress goes to standard error, the end to standard output."""
 
     def __init__(self, as_json: bool, dry_run: bool) -> None:
+        super().__init__(logging.WARNING)
         self._json = as_json
         self._dry_run = dry_run
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
         self._live: Optional[Live] = None
         self._recent: deque[tuple[float, int, int]] = deque(maxlen=50)  # ten seconds
         self._told = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._errors.print(f"intilery: {record.getMessage()}", markup=False)
 
     def refuse(self, error: Exception) -> None:
         if self._json:

@@ -310,6 +310,8 @@ class AsyncClient(_Base):
                     # The loop does not wait: where there is no room, another thread does.
                     while not run.offer(row, 0):
                         await self._aside(partial(_native.flush, self, 0.05))
+                    if (sent := run.progress()) is not None and progress is not None:
+                        progress(sent)
                 steps = run.wait()
             else:
                 steps = run.steps()
@@ -319,8 +321,7 @@ class AsyncClient(_Base):
             return run.sent()
         finally:
             given_up.set()
-            run.end()
-            run.close()
+            await self._aside(lambda _: run.close())
 
     async def __aenter__(self) -> Self:
         self._find_loop()

@@ -102,4 +102,4 @@ class Sent(NamedTuple):
     seconds: float
     """Of this run."""
     rejects: Path | None
-    """The reject file, if this run wrote to it."""
+    """The reject file, if there is one of this run, or of the one that it goes on with."""

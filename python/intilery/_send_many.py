@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterable, Iterator, Mapping
 from dataclasses import asdict
@@ -31,7 +32,8 @@ class _Rejects:
     def __init__(self, path: Path, through: int) -> None:
         self.path = path
         self._through = through
-        self._file: IO[str] | None = None
+        # An earlier run's, without the rows that will be sent again.
+        self._file: IO[str] | None = self._open() if through > 0 and path.exists() else None
 
     def write(self, row: int, code: str, path: str, message: str, text: str, **more: Any) -> None:
         if self._file is None:
@@ -44,7 +46,6 @@ class _Rejects:
         return self.path if self._file is not None else None
 
     def _open(self) -> IO[str]:
-        """Keeps what an earlier run wrote of rows that are not sent again."""
         kept: list[str] = []
         if self._through > 0 and self.path.exists():
             with self.path.open(encoding="utf-8") as before:
@@ -101,12 +102,16 @@ class Run:
         if limit is not None and (not isinstance(limit, int) or limit < 0):
             raise refuse("limit", "invalid_value", f"limit must be a number of rows, not {limit!r}")
         self._client = client
+        # A cancelled wait for a step in asyncio does not end the step at once.
+        self._lock = threading.RLock()
+        self._closed = False
         self._given_up = given_up
         self._limit = limit
         self._stop = on_invalid == "stop"
         self._plan = plan = Plan.made(given, mapping)
         self._started = time.monotonic()
         self._saved = 0.0
+        self._noted = self._started
         self._row: dict[str, Any] | None = None  # taken from the source, and not accepted yet
         beside = Path(os.fspath(source)) if is_path(source) else None  # type: ignore[call-overload]
         if isinstance(source, AsyncIterable):
@@ -116,7 +121,7 @@ class Run:
         self._checkpoint: Checkpoint | None = None
         try:
             self._checkpoint = self._open_checkpoint(checkpoint, beside)
-            through = self._checkpoint.through if self._checkpoint is not None else 0
+            self._through = through = self._checkpoint.through if self._checkpoint is not None else 0
             path = Path(rejects) if rejects is not None else _beside(beside, "rejects.ndjson")
             self._rejects = _Rejects(path or Path("intilery-rejects.ndjson"), through)
             broken = [row for row in self.source.broken if limit is None or row.row <= limit]
@@ -189,19 +194,24 @@ class Run:
             ClosedError: The client was closed meanwhile.
             ConfigurationError: The source cannot be read any further.
         """
-        try:
-            more = True
-            while more:
-                with self._reading():
-                    more = self._step()
+        more = True
+        while more:
+            with self._lock:
+                more = self._step()
                 stopped = self._book()
-                yield self.sent()
-                if stopped is not None:
-                    yield from self.wait()
-                    raise stopped
-            yield from self.wait()
-        finally:
-            self.end()
+            yield self.sent()
+            if stopped is not None:
+                yield from self.wait()
+                raise stopped
+        yield from self.wait()
+
+    def progress(self) -> Sent | None:
+        """Books what is known by now, some times a second; else None."""
+        if time.monotonic() - self._noted < _SLICE:
+            return None
+        self._noted = time.monotonic()
+        self._book()
+        return self.sent()
 
     def wait(self) -> Iterator[Sent]:
         """Waits until every row has its fate."""
@@ -213,18 +223,17 @@ class Run:
             self._book()
             yield self.sent()
 
-    def end(self) -> None:
-        """Books what is known by now, and lets go of the source."""
-        with contextlib.suppress(IntileryError):
-            self._book(last=True)
-        self.source.close()
-
     def close(self) -> None:
-        """Books the last fates, such as those that closing the client brought."""
-        self._book(last=True)
-        self._rejects.close()
-        if self._checkpoint is not None:
-            self._checkpoint.close()
+        """Books the last fates, such as those that closing the client brought, and lets go of all files."""
+        with self._lock:
+            if self._closed:
+                return
+            self._book(last=True)
+            self._closed = True
+            self.source.close()
+            self._rejects.close()
+            if self._checkpoint is not None:
+                self._checkpoint.close()
 
     def sent(self) -> Sent:
         total = self.source.total
@@ -251,6 +260,10 @@ class Run:
 
     def _book(self, last: bool = False) -> ValidationError | None:
         """Takes note of new fates. Returns the mistake that stops the run."""
+        with self._lock:
+            return None if self._closed else self._take(last)
+
+    def _take(self, last: bool) -> ValidationError | None:
         through, settled, self._total, rejects, failures = self._sender.take()
         stopped = None
         for row, code, path, message, text in rejects:
@@ -269,7 +282,10 @@ class Run:
 
     def _step(self) -> bool:
         """Sends for a while. False: there are no more rows."""
-        return self._sender.step(_SLICE, self._given_up) if self.source.rows is None else self._send_dicts()
+        if self.source.rows is not None:
+            return self._send_dicts()
+        with self._reading():
+            return self._sender.step(_SLICE, self._given_up)
 
     # Rows that are dicts.
 
@@ -278,7 +294,7 @@ class Run:
         assert self.source.rows is not None
         while time.monotonic() < until:
             if self._row is None:
-                if self._limit is not None and self._sender.next_row > self._limit:
+                if self.full():
                     return False
                 try:
                     self._row = next(self.source.rows)
@@ -290,6 +306,7 @@ class Run:
         return True
 
     def full(self) -> bool:
+        """Whether `limit` rows were taken."""
         return self._limit is not None and self._sender.next_row > self._limit
 
     def offer(self, row: object, seconds: float) -> bool:
@@ -302,9 +319,9 @@ class Run:
                 for _ in self.wait():
                     pass
                 raise _stopped(number, error) from error
-            self._rejects.write(
-                number, error.code, error.path, str(error), json.dumps(row, default=repr, ensure_ascii=False)
-            )
+            if number > self._through:
+                text = json.dumps(row, default=repr, ensure_ascii=False)
+                self._rejects.write(number, error.code, error.path, str(error), text)
             return True
 
     def _offer(self, row: object, seconds: float) -> bool:

@@ -9,7 +9,7 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -320,11 +320,15 @@ class _Opening:
         if relation is None:
             raise refuse("sql", "invalid_value", "sql must be a query that returns rows")
         self._open_relation(opened, relation)
+        if self.plan.sql is None and opened.path is not None:  # Parquet, which knows
+            opened.total = self.connection.execute("SELECT count(*) FROM source").fetchall()[0][0]
+        elif self.plan.sql is None and isinstance(source, Sized):
+            opened.total = len(source)
         return opened
 
     def _kind(self, path: Path) -> str:
         if not path.is_file():
-            raise refuse("source", "not_found", f"there is no file {str(path)!r}")
+            raise refuse("source", "not_found", f"there is no file {str(path)!r} (a query is given as sql)")
         suffixes = [suffix.lower() for suffix in path.suffixes]
         if suffixes and suffixes[-1] in (".gz", ".zst"):
             suffixes.pop()

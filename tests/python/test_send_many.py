@@ -372,6 +372,25 @@ def test_files_that_cannot_be_read_say_why_before_anything_is_sent(sandbox: Sand
     assert sandbox.requests() == []
 
 
+def test_the_number_of_rows_is_known_where_the_source_knows_it(sandbox: Sandbox) -> None:
+    known = ["dicts", "pandas", "polars", "pyarrow", "Parquet", "NDJSON"]
+    assert [send(sandbox, SOURCES[kind]()).total for kind in known] == [2] * len(known)
+    assert send(sandbox, iter(ROWS)).total is None
+
+
+def test_what_the_programs_own_iterable_raises_comes_through(sandbox: Sandbox) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield {"user_id": "u1"}
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match=r"^mine$"):
+        send(sandbox, rows(), checkpoint="c")
+    assert send(sandbox, [{"user_id": "u1"}, 5], checkpoint="c").rejected == 1
+    assert send(sandbox, [{"user_id": "u1"}, 5], checkpoint="c").resumed == 2
+    assert [line["row"] for line in rejected("intilery-rejects.ndjson")] == [2]
+    assert len(set(ids(sandbox))) == 1
+
+
 def test_a_header_without_rows_is_no_mistake(sandbox: Sandbox) -> None:
     Path("a.csv").write_text("user_id,n\n")
     assert send(sandbox, "a.csv").rows == 0
@@ -526,13 +545,13 @@ def test_the_async_client_sends_tables_and_async_iterables(sandbox: Sandbox) -> 
         async with sandbox.async_client(max_queue_bytes=100_000) as client:
             sent = await client.send_many(rows(), event="Order", progress=told.append)
             assert (sent.rows, sent.delivered, sent.rejected) == (1_001, 1_000, 1)
+            assert told[-1].delivered == 1_000
             sent = await client.send_many(pa.Table.from_pylist(ROWS), event="Order")
             assert sent.delivered == 2
             with pytest.raises(ConfigurationError):
                 await client.send_many(ROWS, event="Order", user_id="nobody")
         ticking.cancel()
         assert ticks > 0
-        assert told[-1].delivered == 1_000
 
     asyncio.run(main())
 
