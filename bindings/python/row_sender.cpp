@@ -17,6 +17,7 @@
 #include "event/bad_value.hpp"
 #include "event/contract.hpp"
 #include "event/encoder.hpp"
+#include "event/timestamp.hpp"
 #include "gil_waiting.hpp"
 #include "rows/json_row.hpp"
 #include "rows/row_ledger.hpp"
@@ -284,8 +285,8 @@ class RowSender {
         cell(anonymous_id, draft.anonymous_id);
         cell(event_name, draft.event);
         cell(message_id, draft.message_id);
-        cell(timestamp, draft.timestamp);
         draft.timestamp_ms = stream_->integer(timestamp_ms, at_);
+        if (!draft.timestamp_ms) cell(timestamp, draft.timestamp);
         cell(body, json);
         if (const std::string_view found = stream_->text(problem, at_); found.data() != nullptr) {
           event::under(action_ == event::Action::identify ? "traits" : "properties", [&] { throw problem_of(found); });
@@ -335,10 +336,14 @@ class RowSender {
     add(anonymous_id, columns_.anonymous_id);
     add(event_name, columns_.event);
     add(message_id, columns_.message_id);
-    if (const auto ms = stream_->integer(timestamp_ms, at_); ms && !columns_.timestamp.empty()) {
-      out += (out.size() > 1 ? "," : "") + nlohmann::json(columns_.timestamp).dump() + ":" + std::to_string(*ms);
-    }
     add(timestamp, columns_.timestamp);
+    const std::optional<std::int64_t> ms = stream_->integer(timestamp_ms, at_);
+    if (ms && stream_->text(timestamp, at_).data() == nullptr && *ms >= event::first_timestamp_ms &&
+        *ms <= event::last_timestamp_ms) {
+      const event::TimestampText moment = event::format_timestamp(*ms);
+      out += (out.size() > 1 ? "," : "") + nlohmann::json(columns_.timestamp).dump() + ":\"" +
+             std::string(moment.data(), moment.size()) + "\"";
+    }
     const std::string_view rest = stream_->text(body, at_);
     if (rest.size() > 2) out += (out.size() > 1 ? "," : "") + std::string(rest.substr(1, rest.size() - 2));
     return out + "}";

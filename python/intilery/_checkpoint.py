@@ -29,6 +29,9 @@ class Checkpoint:
             path.chmod(0o600)
             # One process at a time: a second run of the same source would count the same rows.
             self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
+            # Kept over kill -9; a power cut may cost the last saves, and so some rows are sent again.
+            self._file.execute("PRAGMA journal_mode = WAL")
+            self._file.execute("PRAGMA synchronous = NORMAL")
             self._file.execute(
                 "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL)"
             )

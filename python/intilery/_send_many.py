@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ._client import _Base
 
 _SLICE = 0.2
-_SAVE_EVERY = 1.0
 
 
 class _Rejects:
@@ -110,7 +109,6 @@ class Run:
         self._stop = on_invalid == "stop"
         self._plan = plan = Plan.made(given, mapping)
         self._started = time.monotonic()
-        self._saved = 0.0
         self._noted = self._started
         self._row: dict[str, Any] | None = None  # taken from the source, and not accepted yet
         beside = Path(os.fspath(source)) if is_path(source) else None  # type: ignore[call-overload]
@@ -228,7 +226,7 @@ class Run:
         with self._lock:
             if self._closed:
                 return
-            self._book(last=True)
+            self._book()
             self._closed = True
             self.source.close()
             self._rejects.close()
@@ -258,12 +256,12 @@ class Run:
     def checkpoint(self) -> Path | None:
         return self._checkpoint.path if self._checkpoint is not None else None
 
-    def _book(self, last: bool = False) -> ValidationError | None:
+    def _book(self) -> ValidationError | None:
         """Takes note of new fates. Returns the mistake that stops the run."""
         with self._lock:
-            return None if self._closed else self._take(last)
+            return None if self._closed else self._take()
 
-    def _take(self, last: bool) -> ValidationError | None:
+    def _take(self) -> ValidationError | None:
         through, settled, self._total, rejects, failures = self._sender.take()
         stopped = None
         for row, code, path, message, text in rejects:
@@ -275,8 +273,7 @@ class Run:
             arrived = getattr(error, "arrived", "no")
             self._rejects.write(row, error.code, "", str(error), text, arrived=arrived, message_id=error.message_id)
         self._rejects.flush()
-        if self._checkpoint is not None and (last or time.monotonic() - self._saved > _SAVE_EVERY):
-            self._saved = time.monotonic()
+        if self._checkpoint is not None:
             self._checkpoint.save(through, [a + b for a, b in zip(self._before, settled)], self.source.head)
         return stopped
 

@@ -344,10 +344,11 @@ class _Opening:
     # Files.
 
     def _lines_query(self, path: Path, rest: str = "") -> str:
-        # A delimiter and quotes that no text has; DuckDB checks that the lines are UTF-8.
+        # A delimiter and quotes that no text has; DuckDB checks that the lines are UTF-8. Not strict, since both kinds
+        # of line ends may occur.
         return (
             f"SELECT line FROM read_csv({_text(str(path))}, columns={{'line': 'VARCHAR'}}, auto_detect=false, "
-            f"header=false, delim='\x1f', quote='', escape='', comment='', nullstr=['\x1e'], "
+            f"strict_mode=false, header=false, delim='\x1f', quote='', escape='', comment='', nullstr=['\x1e'], "
             f"max_line_size={_MAX_LINE}{rest})"
         )
 
@@ -518,6 +519,8 @@ class _Opening:
         unread = text
         if names.timestamp is not None:
             unread = f"CASE WHEN {moment} IS NULL THEN coalesce(CAST({_quoted(names.timestamp)} AS VARCHAR), '') END"
+            if kinds[names.timestamp] == "varchar":  # for the reject file, too
+                unread = f"coalesce({_quoted(names.timestamp)}, '')"
         body = f"'{{' || substr(concat({', '.join(members)}), 2) || '}}'" if members else "'{}'"
         problem = f"CASE {' '.join(problems)} END" if problems else text
         listed = [*columns, unread, f"CAST({moment} AS BIGINT)", body, problem]

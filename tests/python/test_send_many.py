@@ -141,6 +141,13 @@ def test_csv_is_read_with_bom_crlf_quotes_and_exact_numbers(sandbox: Sandbox, na
     assert [user for user, _, _ in arrived(sandbox)] == ["007", "8"]
 
 
+def test_line_ends_of_both_kinds_do_not_matter(sandbox: Sandbox) -> None:
+    Path("a.csv").write_bytes(b'user_id,note\r\nu1,"two\nlines"\r\nu2,x\r\n')
+    Path("a.ndjson").write_bytes(b'{"user_id":"u3"}\r\n{"user_id":"u4"}\n\r\n{"user_id":"u5"}\r\n')
+    assert [send(sandbox, name).delivered for name in ("a.csv", "a.ndjson")] == [2, 3]
+    assert [user for user, _, _ in arrived(sandbox)] == ["u1", "u2", "u3", "u4", "u5"]
+
+
 def test_broken_rows_are_written_with_their_numbers_and_all_else_is_sent(sandbox: Sandbox) -> None:
     Path("a.csv").write_bytes(
         b"user_id,n,note,timestamp\r\n"
@@ -166,7 +173,7 @@ def test_broken_rows_are_written_with_their_numbers_and_all_else_is_sent(sandbox
         6: "invalid_timestamp",
     }
     assert (told[2]["line"], told[2]["values"]) == (3, "u2,2")
-    assert told[5]["values"] == {"timestamp": 1704067200000, "n": 5, "note": "no user"}
+    assert told[5]["values"] == {"timestamp": "2024-01-01T00:00:00Z", "n": 5, "note": "no user"}
     assert told[6]["path"] == "timestamp"
     assert told[6]["values"]["timestamp"] == "2024-13-01T00:00:00Z"
 
@@ -427,10 +434,11 @@ def test_nested_and_exact_values_of_tables_become_what_the_values_page_says(sand
 
 
 def test_nan_is_rejected_and_integers_that_pandas_made_floats_are_still_ids(sandbox: Sandbox) -> None:
-    sent = send(sandbox, pl.DataFrame({"user_id": [1.0, 2.0], "n": [float("nan"), 1.0]}))
+    sent = send(sandbox, pl.DataFrame({"user_id": [1.0, 2.0], "timestamp": [DAY, DAY], "n": [float("nan"), 1.0]}))
     assert (sent.delivered, sent.rejected) == (1, 1)
     (line,) = rejected("intilery-rejects.ndjson")
     assert (line["row"], line["code"], line["path"]) == (1, "not_finite", "properties.n")
+    assert line["values"] == {"user_id": "1", "timestamp": "2024-01-01T00:00:00.000Z", "n": "nan"}
     assert [user for user, _, _ in arrived(sandbox)] == ["2"]
 
 
