@@ -39,9 +39,7 @@ class Checkpoint:
             found = self._file.execute("SELECT state FROM run").fetchone()
             self._file.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
-            raise ConfigurationError(
-                f"the checkpoint {str(path)!r} cannot be used: {error}", code="checkpoint_unusable", option="checkpoint"
-            ) from error
+            raise self._unusable(error) from error
         if found is None:
             return
         state = json.loads(found[0])
@@ -52,6 +50,10 @@ class Checkpoint:
             self._file.close()
             raise self._other(f"{', '.join(changed)} had another value")
         self.through, self.tally, self.head = state["through"], state["tally"], state["head"]
+
+    def _unusable(self, error: Exception) -> ConfigurationError:
+        message = f"the checkpoint {str(self.path)!r} cannot be used: {error}"
+        return ConfigurationError(message, code="checkpoint_unusable", option="checkpoint")
 
     def _other(self, why: str) -> ConfigurationError:
         return ConfigurationError(
@@ -66,7 +68,10 @@ class Checkpoint:
 
     def save(self, through: int, tally: list[int], head: Mapping[str, Any] | None) -> None:
         state = json.dumps({"plan": self._plan, "through": through, "tally": tally, "head": head})
-        self._file.execute("INSERT OR REPLACE INTO run VALUES (1, ?)", (state,))
+        try:
+            self._file.execute("INSERT OR REPLACE INTO run VALUES (1, ?)", (state,))
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     def close(self) -> None:
         self._file.close()

@@ -191,7 +191,10 @@ def _follow(client: Client, run: Run, report: "_Report") -> int:
     # What is on its way gets its fate now, or is sent again by the next run. The report says how much that is.
     logging.getLogger("intilery").setLevel(logging.CRITICAL)
     client.close(timeout=0 if client.stats().state == "paused: auth" else 2)
-    run.close()
+    try:
+        run.close()
+    except (IntileryError, OSError) as error:
+        code, why = code or EXIT_STOPPED, why or error
     sent = run.sent()
     if code == 0 and sent.delivered < sent.rows:
         code = EXIT_INCOMPLETE

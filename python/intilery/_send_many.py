@@ -226,12 +226,14 @@ class Run:
         with self._lock:
             if self._closed:
                 return
-            self._book()
-            self._closed = True
-            self.source.close()
-            self._rejects.close()
-            if self._checkpoint is not None:
-                self._checkpoint.close()
+            try:
+                self._book()
+                self._rejects.close()
+            finally:
+                self._closed = True
+                self.source.close()
+                if self._checkpoint is not None:
+                    self._checkpoint.close()
 
     def sent(self) -> Sent:
         total = self.source.total

@@ -176,6 +176,26 @@ def test_a_refused_token_stops_the_run(sandbox: Sandbox) -> None:
     assert sandbox.event_count() == 1
 
 
+def test_a_full_disk_stops_the_run_with_a_way_to_go_on(sandbox: Sandbox) -> None:
+    Path("a.csv").write_text("user_id,n\n" + "".join(f"u{n},{n}\n" for n in range(10_000)))
+    # A file may have 12 kB here: the checkpoint soon has more.
+    limited = f"ulimit -f 12; exec {sys.executable} -m intilery send a.csv --event E"
+    ended = subprocess.run(
+        ["bash", "-c", limited],
+        env=environment(sandbox, **SLOW),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert "the checkpoint 'a.csv.checkpoint' cannot be used" in ended.stderr
+    assert "To go on: " in ended.stdout
+    Path("a.csv.checkpoint").unlink(missing_ok=True)
+    assert run(sandbox, "send", "a.csv", "--event", "E")[0] == 0
+    assert len(set(message_ids(sandbox))) == 10_000
+
+
 def test_progress_is_plain_lines_where_nobody_watches(sandbox: Sandbox) -> None:
     Path("a.csv").write_text("user_id,n\n" + "".join(f"u{n},{n}\n" for n in range(10_000)))
     code, out, err = run(sandbox, "send", "a.csv", "--event", "E", **SLOW)
