@@ -319,12 +319,18 @@ class _Opening:
             relation = self._relation(source)
         if relation is None:
             raise refuse("sql", "invalid_value", "sql must be a query that returns rows")
+        if self.plan.sql is None:  # before the stream is opened: a connection has one result at a time
+            opened.total = self._count(opened, source)
         self._open_relation(opened, relation)
-        if self.plan.sql is None and opened.path is not None:  # Parquet, which knows
-            opened.total = self.connection.execute("SELECT count(*) FROM source").fetchall()[0][0]
-        elif self.plan.sql is None and isinstance(source, Sized):
-            opened.total = len(source)
         return opened
+
+    def _count(self, opened: Source, source: object) -> int | None:
+        """The number of rows, where it costs nothing."""
+        if opened.path is not None:  # Parquet
+            return int(self.connection.execute("SELECT count(*) FROM source").fetchall()[0][0])
+        # A relation's length is a query of its own.
+        known = isinstance(source, Sized) and not isinstance(source, self.duckdb.DuckDBPyRelation)
+        return len(source) if known else None  # type: ignore[arg-type]
 
     def _kind(self, path: Path) -> str:
         if not path.is_file():
