@@ -8,6 +8,7 @@
 #include "intilery/errors.hpp"
 #include "intilery/version.hpp"
 #include "registry.hpp"
+#include "rows/row_ledger.hpp"
 
 namespace py = pybind11;
 
@@ -67,6 +68,21 @@ void dealloc(PyObject* self) {
 }
 
 }  // namespace
+
+void PyObserver::finished(std::span<const Finished> group) {
+  // A client's events are of one kind for long stretches.
+  for (auto from = group.begin(); from != group.end();) {
+    const bool of_rows = rows::RowLedger::owns(from->tag);
+    const auto to =
+        std::find_if(from, group.end(), [&](const Finished& f) { return rows::RowLedger::owns(f.tag) != of_rows; });
+    if (of_rows) {
+      rows::RowLedger::settle({from, to});
+    } else {
+      StateObserver::finished({from, to});
+    }
+    from = to;
+  }
+}
 
 void OpenClient::start() {
   observer = std::make_shared<PyObserver>();  // the parent's is held by its core, which is never freed here

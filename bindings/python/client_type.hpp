@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace intilery::python {
 /// Fills handles; log lines wait for the language's own thread.
 class PyObserver : public StateObserver {
  public:
+  void finished(std::span<const Finished> group) override;
   void log(LogLevel level, std::string_view line) override { push_line(level, line); }
 
   /// Gets the failures that nobody observes; null: they are logged. The client's, so that a client which its own

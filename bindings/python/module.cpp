@@ -12,7 +12,9 @@
 #include "failure_log.hpp"
 #include "gil_waiting.hpp"
 #include "intilery/version.hpp"
+#include "nearest.hpp"
 #include "registry.hpp"
+#include "row_sender.hpp"
 #include "values.hpp"
 
 namespace py = pybind11;
@@ -223,6 +225,7 @@ PYBIND11_MODULE(_native, module) {
     const OpenClient* client = find(self.ptr());
     return client == nullptr ? 0 : std::chrono::duration<double>(client->options.exit_timeout).count();
   });
+  module.def("is_dry_run", [](const py::object& self) { return opened(self.ptr()).options.dry_run; });
   module.def("is_idle", &is_idle);
   module.def("when_idle", &when_idle);
   module.def("flush", &flush);
@@ -233,6 +236,10 @@ PYBIND11_MODULE(_native, module) {
     OpenClient& client = opened(self.ptr());
     client.core->set_auth_token(token);
     client.options.auth_token = token;
+  });
+  define_row_sender(module);
+  module.def("did_you_mean", [](const std::string& name, const std::vector<std::string>& known) {
+    return did_you_mean(name, std::vector<std::string_view>(known.begin(), known.end()));
   });
   module.def("option_list", &options_table);
 }

@@ -223,7 +223,9 @@ struct ClientCore::Impl {
     observer->finished({&finished, 1});
   }
 
-  void submit(queue::EventPtr event, std::uintptr_t tag, Waiting& waiting, std::uint16_t brand) {
+  /// \param on_full if given, overrides the option; `block` waits without a time-out then.
+  void submit(queue::EventPtr event, std::uintptr_t tag, Waiting& waiting, std::uint16_t brand,
+              std::optional<OnFull> on_full = {}) {
     event->tag = tag;
     event->brand = brand;
     event->lane = queue::lane_of(event->lane, brand);
@@ -234,7 +236,7 @@ struct ClientCore::Impl {
       spool->store(*event);
     }
     try {
-      enqueue(event, tag, waiting);
+      enqueue(event, tag, waiting, on_full);
     } catch (...) {
       if (spool) spool->remove(*event);
       throw;
@@ -243,8 +245,10 @@ struct ClientCore::Impl {
   }
 
   /// Leaves the event with its owner if it was not accepted.
-  void enqueue(queue::EventPtr& event, std::uintptr_t tag, Waiting& waiting) {
-    for (std::optional<Clock::time_point> deadline;;) {
+  void enqueue(queue::EventPtr& event, std::uintptr_t tag, Waiting& waiting, std::optional<OnFull> on_full) {
+    std::optional<Clock::time_point> deadline;
+    if (on_full) deadline = Clock::time_point::max();
+    for (;;) {
       switch (queue.push(event)) {
         case queue::BoundedQueue::Push::accepted_wake:
           transport->wake();
@@ -257,7 +261,7 @@ struct ClientCore::Impl {
           break;
       }
       const std::size_t footprint = event->footprint();
-      switch (options.on_full) {
+      switch (on_full.value_or(options.on_full)) {
         case OnFull::raise:
           throw_error(queue_full(options.max_queue_bytes));
         case OnFull::fail:
@@ -344,6 +348,25 @@ void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t
     return;
   }
   impl_->submit(std::move(event), tag, waiting, brand);
+}
+
+void ClientCore::submit_row(const event::Draft& draft, std::uintptr_t tag, Waiting& waiting, bool wait,
+                            std::uint16_t brand) {
+  impl_->check_process();
+  event::MessageId id;
+  impl_->submit(impl_->encoder.encode(draft, id), tag, waiting, brand, wait ? OnFull::block : OnFull::raise);
+}
+
+void ClientCore::submit_row_message(const event::ValueSource& source, std::uintptr_t tag, Waiting& waiting, bool wait,
+                                    std::uint16_t brand) {
+  impl_->check_process();
+  event::MessageId id;
+  impl_->submit(impl_->encoder.encode_message(source, id), tag, waiting, brand, wait ? OnFull::block : OnFull::raise);
+}
+
+std::string ClientCore::preview(const event::Draft& draft) const {
+  event::MessageId id;
+  return std::string(impl_->encoder.encode(draft, id)->bytes()) + "}";
 }
 
 void ClientCore::refuse(const ValidationError& error, std::uintptr_t tag) {

@@ -91,6 +91,16 @@ class ClientCore {
   void submit_message(const event::ValueSource& source, std::uintptr_t tag, event::MessageId* id, Waiting& waiting,
                       std::uint16_t brand = Brands::own);
 
+  /// `submit` for a row of a source: a mistake is thrown whatever `on_invalid` says, and whatever `on_full` says it
+  /// waits for room in the queue or, without `wait`, throws QueueFullError.
+  void submit_row(const event::Draft& draft, std::uintptr_t tag, Waiting& waiting, bool wait,
+                  std::uint16_t brand = Brands::own);
+  /// The same for a whole message, such as `before_send` made of a row.
+  void submit_row_message(const event::ValueSource& source, std::uintptr_t tag, Waiting& waiting, bool wait,
+                          std::uint16_t brand = Brands::own);
+  /// The JSON text of the event that a draft becomes, with its message id. \throws ValidationError.
+  std::string preview(const event::Draft& draft) const;
+
   /// Fails `tag` with a mistake that the language layer found before it could make a draft: throws it, or reports it
   /// with OnInvalid::report.
   void refuse(const ValidationError& error, std::uintptr_t tag);

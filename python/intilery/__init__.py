@@ -23,7 +23,7 @@ from ._errors import (
 from ._native import Delivery
 from ._native import version as __version__
 from ._options import Options
-from ._results import Flush, Receipt, Stats, Verification
+from ._results import Flush, Receipt, Sent, Stats, Verification
 
 __all__ = [
     "AsyncClient",
@@ -38,6 +38,7 @@ __all__ = [
     "Options",
     "QueueFullError",
     "Receipt",
+    "Sent",
     "SpoolError",
     "Stats",
     "TimeoutError",

@@ -6,18 +6,19 @@ import asyncio
 import contextlib
 import datetime
 import threading
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from . import _callbacks, _errors, _lifecycle, _native, _values
-from ._results import Flush, Receipt, Stats, Verification
+from ._results import Flush, Receipt, Sent, Stats, Verification
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._options import Options
+    from ._plan import Rows, SendManyOptions
 
 _T = TypeVar("_T")
 _GivenUp = Optional[Callable[[], bool]]
@@ -195,6 +196,41 @@ class Client(_Base):
         """
         return self._verify(messages, user_id, timeout)
 
+    def send_many(
+        self,
+        source: Rows | None = None,
+        *,
+        progress: Callable[[Sent], object] | None = None,
+        **options: Unpack[SendManyOptions],
+    ) -> Sent:
+        """Sends every row of a source as an event, and waits for their fates. docs/data.md has examples.
+
+        Waits for room in the queue, whatever `on_full` says. Ctrl-C ends it; what was accepted goes on.
+
+        Args:
+            source: The path of a CSV, TSV, NDJSON or Parquet file (also .gz, .zst); a table (pandas, polars, pyarrow,
+                anything with `__arrow_c_stream__`); a DuckDB relation; an iterable of dicts.
+            progress: Called some times a second.
+            **options: What of a row says what, and what becomes of bad rows; see `SendManyOptions`.
+
+        Raises:
+            ConfigurationError: The arguments do not fit the source; nothing was sent. Or it cannot be read any further.
+            ValidationError: With `on_invalid="stop"`; `row` says which.
+            ClosedError: The client is closed.
+            SpoolError: An event could not be spooled.
+            ImportError: What reads the source is not installed: `pip install 'intilery[data]'`.
+        """
+        from ._send_many import Run  # with what reads files, only where it is needed
+
+        run = Run(self, source, options)
+        try:
+            for sent in run.steps():
+                if progress is not None:
+                    progress(sent)
+            return run.sent()
+        finally:
+            run.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -251,6 +287,42 @@ class AsyncClient(_Base):
     async def verify(self, messages: _Ids, user_id: str | None = None, timeout: float | None = 30) -> Verification:
         """As `Client.verify`."""
         return await self._aside(partial(self._verify, list(messages), user_id, timeout))
+
+    async def send_many(
+        self,
+        source: Rows | AsyncIterable[Mapping[str, Any]] | None = None,
+        *,
+        progress: Callable[[Sent], object] | None = None,
+        **options: Unpack[SendManyOptions],
+    ) -> Sent:
+        """As `Client.send_many`; the source may be an async iterable of dicts, too. Cancelling ends it.
+
+        An async iterable is read, and `progress` called, in the event loop; all else is done on another thread.
+        """
+        from ._send_many import Run
+
+        given_up = threading.Event()
+        run = await self._aside(lambda _: Run(self, source, options, given_up.is_set))
+        try:
+            if isinstance(source, AsyncIterable):
+                async for row in source:
+                    if run.full():
+                        break
+                    # The loop does not wait: where there is no room, another thread does.
+                    while not run.offer(row, 0):
+                        await self._aside(partial(_native.flush, self, 0.05))
+                    if (sent := run.progress()) is not None and progress is not None:
+                        progress(sent)
+                steps = run.wait()
+            else:
+                steps = run.steps()
+            while (sent := await self._aside(lambda _: next(steps, None))) is not None:
+                if progress is not None:
+                    progress(sent)
+            return run.sent()
+        finally:
+            given_up.set()
+            await self._aside(lambda _: run.close())
 
     async def __aenter__(self) -> Self:
         self._find_loop()

@@ -54,7 +54,10 @@ class ValidationError(IntileryError, ValueError):
 
     Attributes:
         path: The culprit, such as `properties.products[3].price`.
+        row: Of `send_many`: the number of the source's row, from 1; else 0.
     """
+
+    row = 0
 
     def __init__(self, message: str, *, code: str = "", path: str = "") -> None:
         super().__init__(message, code=code)

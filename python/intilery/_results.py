@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ._errors import IntileryError
@@ -73,3 +74,32 @@ class Verification(NamedTuple):
     @property
     def complete(self) -> bool:
         return not self.missing and not self.duplicate
+
+
+class Sent(NamedTuple):
+    """What became of a source's rows: `rows == delivered + rejected + failed + remaining`.
+
+    The rows of earlier runs that a checkpoint remembers are among them.
+    """
+
+    rows: int
+    """Read so far."""
+    sent: int
+    """Handed to the client: the rest was rejected."""
+    delivered: int
+    rejected: int
+    """Could not become events; they are in the reject file."""
+    failed: int
+    """Became events that were not delivered; they are in the reject file, too."""
+    remaining: int
+    """Without a fate, when the run was ended early."""
+    resent: int
+    """Of the rows with a fate, those that more than one request carried."""
+    resumed: int
+    """Rows that had their fates before this run."""
+    total: int | None
+    """Rows in the source, where that is known."""
+    seconds: float
+    """Of this run."""
+    rejects: Path | None
+    """The reject file, if there is one of this run, or of the one that it goes on with."""

@@ -30,6 +30,7 @@ def main(client: Client, token: str) -> float:
     view: Client = client.brand("HEB")
     view.track("u", "E")
     client.start_journey("u", "j", step_id="2", data={"plan": "gold"})
+    client.send_many([{"user_id": "u"}], event="E", exclude=["x"], checkpoint=True).rejected.bit_length()
     return client.track("u", "E", {"x": 1}, on_delivery=told).result(timeout=1).latency
 
 async def more(client: AsyncClient) -> int:
@@ -50,6 +51,8 @@ def main(client: Client) -> None:
     client.flush().remaining.upper()
     Client(before_send="drop")
     Client(on_error=5)
+    client.send_many("a.csv", userid="u")
+    client.send_many(5)
 """
 
 
@@ -66,4 +69,4 @@ def check(tmp_path: Path, code: str) -> list[str]:
 def test_right_code_passes_and_each_mistake_is_found(tmp_path: Path) -> None:
     assert check(tmp_path, GOOD) == []
     errors = [line for line in check(tmp_path, BAD) if " error: " in line]
-    assert [int(line.split(":")[1]) for line in errors] == [5, 6, 7, 8, 9, 10, 11, 12, 13]
+    assert [int(line.split(":")[1]) for line in errors] == [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]

@@ -21,6 +21,13 @@ struct ValueSource {
   explicit operator bool() const { return write != nullptr; }
 };
 
+/// The row of a source of which an event is made. Its message id, where none is given, follows from this and from what
+/// the event says, so that sending the row again gives the same id.
+struct RowOrigin {
+  std::string_view source = {};  ///< Tells sources apart that hold the same rows.
+  std::uint64_t row = 0;         ///< Its number there, from 1.
+};
+
 /// The arguments of an event call, as any language gives them. Views live for the call. A text whose `data()` is null,
 /// or a source without a `write`, was not given.
 struct Draft {
@@ -31,10 +38,11 @@ struct Draft {
   std::string_view name = {};   ///< screen.
   ValueSource body = {};        ///< identify: traits; else properties.
   ValueSource context = {};
-  std::string_view message_id = {};               ///< Not given: a new UUIDv7.
+  std::string_view message_id = {};               ///< Not given: a new UUIDv7, or the row's (`RowOrigin`).
   std::optional<std::int64_t> timestamp_ms = {};  ///< Since the Unix epoch.
   std::string_view timestamp = {};                ///< Or as ISO-8601 text with a zone.
-  std::string_view sent_at = {};                  ///< As ISO-8601 text; not given: added when the event leaves.
+  std::optional<RowOrigin> origin = {};
+  std::string_view sent_at = {};  ///< As ISO-8601 text; not given: added when the event leaves.
 
   // Commands only.
   std::string_view asset_id = {};

@@ -123,6 +123,23 @@ void write_data(JsonWriter& out, const ValueSource& source, Draft::Command comma
   });
 }
 
+/// What docs/data.md says of a row's message id.
+MessageId derived_id(const Draft& draft, std::int64_t moment, std::string_view body) {
+  const std::string row = std::to_string(draft.origin->row);
+  const TimestampText text = format_timestamp(moment);
+  const bool timed = draft.timestamp_ms || draft.timestamp.data() != nullptr;
+  const std::string_view timestamp = timed ? std::string_view(text.data(), text.size()) : std::string_view();
+  const std::string_view parts[] = {draft.origin->source,
+                                    row,
+                                    name_of(draft.action),
+                                    draft.user_id,
+                                    draft.anonymous_id,
+                                    draft.event,
+                                    timestamp,
+                                    body};
+  return MessageId::derive(parts);
+}
+
 ValueSource json_source(const std::string_view& json) {
   return {&json, [](JsonWriter& out, const void* value) { out.literal(*static_cast<const std::string_view*>(value)); }};
 }
@@ -263,7 +280,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
     });
     id = MessageId::from_caller(draft.message_id);
   } else {
-    id = MessageId::generate(now);
+    id = draft.origin ? derived_id(draft, moment, body) : MessageId::generate(now);
     char text[36];
     id.write_uuid(text);
     out.plain({text, sizeof text});

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <random>
 
+#include "event/blake2b.hpp"
 #include "fork.hpp"
 
 namespace intilery::event {
@@ -61,6 +62,19 @@ MessageId MessageId::generate(std::int64_t unix_ms) {
     id.uuid_[i] = static_cast<std::uint8_t>(high >> (56 - 8 * i));
     id.uuid_[8 + i] = static_cast<std::uint8_t>(low >> (56 - 8 * i));
   }
+  return id;
+}
+
+MessageId MessageId::derive(std::span<const std::string_view> parts) {
+  Blake2b hash;
+  for (const std::string_view part : parts) {
+    hash.add(part);
+    hash.add({"\0", 1});
+  }
+  MessageId id;
+  id.uuid_ = hash.finish();
+  id.uuid_[6] = static_cast<std::uint8_t>(0x80 | (id.uuid_[6] & 0x0f));
+  id.uuid_[8] = static_cast<std::uint8_t>(0x80 | (id.uuid_[8] & 0x3f));
   return id;
 }
 

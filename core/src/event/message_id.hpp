@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -18,6 +19,9 @@ class MessageId {
   /// of their making. Safe in any thread and after fork().
   static MessageId generate(std::int64_t unix_ms);
   static MessageId from_caller(std::string_view text);
+  /// A UUIDv8 (RFC 9562, 5.8): BLAKE2b of 16 bytes over the parts, a zero byte after each, but for the bits of version
+  /// and variant. The same parts give the same id.
+  static MessageId derive(std::span<const std::string_view> parts);
 
   std::string text() const;
   /// Writes the 36 characters of a UUID. Must not be called on a caller's id.

@@ -1,0 +1,427 @@
+#include "row_sender.hpp"
+
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arrow_stream.hpp"
+#include "client_type.hpp"
+#include "errors.hpp"
+#include "event/bad_value.hpp"
+#include "event/contract.hpp"
+#include "event/encoder.hpp"
+#include "event/timestamp.hpp"
+#include "gil_waiting.hpp"
+#include "rows/json_row.hpp"
+#include "rows/row_ledger.hpp"
+#include "values.hpp"
+
+namespace py = pybind11;
+
+namespace intilery::python {
+
+namespace {
+
+using event::Draft;
+using Clock = std::chrono::steady_clock;
+
+/// Thrown to end a wait for room in the queue at the end of a step; the row is tried again in the next.
+struct Later {};
+
+/// Waits with or without the GIL, up to the end of a step.
+class StepWaiting : public GilWaiting {
+ public:
+  StepWaiting(double seconds, py::handle given_up)
+      : GilWaiting(given_up),
+        may_wait_(seconds > 0),
+        end_(Clock::now() + std::chrono::milliseconds(std::llround(seconds * 1'000))) {}
+
+  void release() override {
+    if (!unlocked_) GilWaiting::release();
+  }
+  void reacquire() override {
+    if (!unlocked_) GilWaiting::reacquire();
+  }
+  void check() override {
+    with_gil([&] { GilWaiting::check(); });
+    if (is_over()) throw Later{};
+  }
+  bool may_wait() const { return may_wait_; }
+  bool is_over() const { return Clock::now() >= end_; }
+
+  void unlock() {
+    GilWaiting::release();
+    unlocked_ = true;
+  }
+  void lock() {
+    GilWaiting::reacquire();
+    unlocked_ = false;
+  }
+  /// Runs `body` with the GIL, whether it was held or not.
+  template <class Body>
+  void with_gil(Body body) {
+    if (!unlocked_) return body();
+    lock();
+    try {
+      body();
+    } catch (...) {
+      unlock();
+      throw;
+    }
+    unlock();
+  }
+
+ private:
+  bool may_wait_;
+  Clock::time_point end_;
+  bool unlocked_ = false;
+};
+
+/// Lets go of the GIL while it lives.
+class Unlocked {
+ public:
+  explicit Unlocked(StepWaiting& waiting) : waiting_(waiting) { waiting_.unlock(); }
+  ~Unlocked() { waiting_.lock(); }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  StepWaiting& waiting_;
+};
+
+/// A row that could not become an event.
+struct Reject {
+  std::uint64_t row = 0;
+  ErrorInfo error;
+  std::string values;  ///< The row, usually a JSON object.
+};
+
+/// The columns of a table's stream, in this order; then `problem`, the code and the column of a mistake found in SQL.
+enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, timestamp, timestamp_ms, body, problem };
+
+class RowSender {
+ public:
+  RowSender(py::object client, std::string_view action, std::string event, std::string source, std::uint64_t through,
+            bool stop, std::vector<std::uint64_t> broken, rows::Columns columns)
+      : client_(std::move(client)),
+        action_(event::action_named(action)),
+        event_(std::move(event)),
+        source_(std::move(source)),
+        through_(through),
+        stop_(stop),
+        broken_(std::move(broken)),
+        columns_(std::move(columns)),
+        ledger_(std::make_shared<rows::RowLedger>(through)) {}
+
+  /// Where the rows come from: an object with Arrow's stream interface.
+  void open(const py::object& producer) {
+    capsule_ = producer.attr("__arrow_c_stream__")();
+    auto* stream = static_cast<ArrowArrayStream*>(PyCapsule_GetPointer(capsule_.ptr(), "arrow_array_stream"));
+    if (stream == nullptr) throw py::error_already_set();
+    stream_.emplace(stream);
+    lines_ = stream_->columns() == 1;
+  }
+
+  /// Sends rows for about so many seconds, or until many are rejected. False: there are no more rows.
+  bool step(double seconds, const py::object& given_up) {
+    StepWaiting waiting(seconds, given_up);
+    OpenClient& client = opened(client_.ptr());
+    const Unlocked unlocked(waiting);
+    for (unsigned count = 1;; ++count) {
+      if (at_ == size_) {
+        waiting.with_gil([&] { static_cast<GilWaiting&>(waiting).GilWaiting::check(); });
+        if (!stream_->next()) {
+          skip_broken(true);
+          return false;
+        }
+        at_ = 0;
+        size_ = stream_->size();
+        continue;
+      }
+      skip_broken(false);
+      if (number_ > through_ && !send_cell_row(client, waiting)) return true;
+      if (stop_ && !rejects_.empty()) return true;
+      ++at_;
+      ++number_;
+      if (rejects_.size() >= 1'000 || (count % 64 == 0 && waiting.is_over())) return true;
+    }
+  }
+
+  /// Sends a row whose values are Python's. False: the queue had no room for so many seconds; try again.
+  /// \throws ValidationError: it is rejected.
+  bool send(const py::object& user, const py::object& anonymous, const py::object& event, const py::object& message,
+            const py::object& time, const py::object& properties, double seconds, const py::object& given_up) {
+    if (number_ <= through_) {
+      ++number_;
+      return true;
+    }
+    StepWaiting waiting(seconds, given_up);
+    OpenClient& client = opened(client_.ptr());
+    const std::uintptr_t tag = ledger_->begin(number_);
+    try {
+      Draft draft = new_draft();
+      const PyValue members{properties.ptr(), client.default_function.ptr()};
+      draft.user_id = text_of(user, "userId");
+      draft.anonymous_id = text_of(anonymous, "anonymousId");
+      if (!event.is_none()) draft.event = text_of(event, "event");
+      draft.message_id = text_of(message, "messageId");
+      read_time(time, draft);
+      draft.body = source_of(members);
+      submit(client, draft, tag, waiting);
+    } catch (const Later&) {
+      ledger_->forget(tag, false);
+      return false;
+    } catch (const QueueFullError&) {  // without any time to wait
+      ledger_->forget(tag, false);
+      return false;
+    } catch (event::BadValue& bad) {
+      drop(tag);
+      throw event::validation_error(std::move(bad));
+    } catch (const ValidationError&) {
+      drop(tag);
+      throw;
+    } catch (...) {
+      ledger_->forget(tag, false);
+      throw;
+    }
+    ++number_;
+    return true;
+  }
+
+  /// Rejects the next row, which is none.
+  void reject() {
+    if (number_ > through_) ledger_->reject(number_);
+    ++number_;
+  }
+
+  std::uint64_t next_row() const { return number_; }
+
+  /// `(through, settled, total, rejects, failures)` so far; the last two since the last time.
+  py::tuple take() {
+    rows::Progress progress = ledger_->take();
+    const auto tally = [](const rows::Tally& t) {
+      return py::make_tuple(t.rows, t.delivered, t.rejected, t.failed, t.resent);
+    };
+    py::list rejects;
+    for (const Reject& reject : rejects_) {
+      rejects.append(py::make_tuple(reject.row, reject.error.code, text(reject.error.path), text(reject.error.message),
+                                    text(reject.values)));
+    }
+    rejects_.clear();
+    py::list failures;
+    for (const rows::FailedRow& failed : progress.failed)
+      failures.append(py::make_tuple(failed.row, make_error(failed.error), text(failed.event)));
+    return py::make_tuple(progress.through, tally(progress.settled), tally(progress.total), rejects, failures);
+  }
+
+ private:
+  /// What a SQL `problem` means.
+  static event::BadValue problem_of(std::string_view text) {
+    const std::size_t space = text.find(' ');
+    const std::string code(text.substr(0, space));
+    return {code,
+            code == "not_finite" ? "is NaN or infinite, which JSON cannot hold"
+                                 : "is not of its column's kind; the values at the source's beginning decide that",
+            std::string(text.substr(space + 1))};
+  }
+
+  static std::string_view text_of(const py::object& object, std::string_view wire_name) {
+    if (object.is_none()) return {};
+    return event::under(wire_name, [&] {
+      if (!PyUnicode_Check(object.ptr())) event::refuse_type("text", kind_of(object.ptr()));
+      return utf8(object.ptr());
+    });
+  }
+
+  static void read_time(const py::object& time, Draft& draft) {
+    if (time.is_none()) return;
+    event::under("timestamp", [&] {
+      if (PyUnicode_Check(time.ptr())) {
+        draft.timestamp = utf8(time.ptr());
+        return;
+      }
+      if (!is_datetime(time.ptr())) event::refuse_type("a datetime or ISO-8601 text", kind_of(time.ptr()));
+      draft.timestamp_ms = unix_ms(time.ptr());
+      if (!draft.timestamp_ms) event::refuse_naive_timestamp();
+    });
+  }
+
+  Draft new_draft() const {
+    Draft draft{.action = action_};
+    if (!event_.empty()) draft.event = event_;
+    draft.origin = event::RowOrigin{source_, number_};
+    return draft;
+  }
+
+  /// Counts the rows that could not be read at all, up to the next one that could.
+  void skip_broken(bool last) {
+    for (; next_broken_ < broken_.size() && (last || broken_[next_broken_] <= number_); ++next_broken_) {
+      if (last) number_ = std::max(number_, broken_[next_broken_]);
+      if (number_ > through_) ledger_->reject(number_);
+      ++number_;
+    }
+  }
+
+  /// Sends the stream's row. False: not yet, for want of room.
+  bool send_cell_row(OpenClient& client, StepWaiting& waiting) {
+    const std::uintptr_t tag = ledger_->begin(number_);
+    try {
+      Draft draft = new_draft();
+      std::string_view json;
+      if (lines_) {
+        json_row_.read(stream_->text(0, at_), columns_, draft);
+      } else {
+        const auto cell = [&](Column column, std::string_view& to) {
+          if (const std::string_view text = stream_->text(column, at_); text.data() != nullptr) to = text;
+        };
+        cell(user_id, draft.user_id);
+        cell(anonymous_id, draft.anonymous_id);
+        cell(event_name, draft.event);
+        cell(message_id, draft.message_id);
+        draft.timestamp_ms = stream_->integer(timestamp_ms, at_);
+        if (!draft.timestamp_ms) cell(timestamp, draft.timestamp);
+        cell(body, json);
+        if (const std::string_view found = stream_->text(problem, at_); found.data() != nullptr) {
+          event::under(action_ == event::Action::identify ? "traits" : "properties", [&] { throw problem_of(found); });
+        }
+        draft.body = {&json, [](event::JsonWriter& out, const void* value) {
+                        event::write_checked_json(out, *static_cast<const std::string_view*>(value));
+                      }};
+      }
+      submit(client, draft, tag, waiting);
+      return true;
+    } catch (const Later&) {
+      ledger_->forget(tag, false);
+      return false;
+    } catch (event::BadValue& bad) {
+      reject(tag, event::validation_error(std::move(bad)));
+    } catch (const ValidationError& error) {
+      reject(tag, error);
+    } catch (...) {
+      ledger_->forget(tag, false);
+      throw;
+    }
+    return true;
+  }
+
+  void drop(std::uintptr_t tag) {
+    ledger_->forget(tag, !stop_);
+    if (!stop_) ++number_;
+  }
+
+  void reject(std::uintptr_t tag, const ValidationError& error) {
+    ledger_->forget(tag, !stop_);
+    rejects_.push_back({number_, error.info(), row_text()});
+  }
+
+  /// The stream's row as a JSON object, or what it has instead of one.
+  std::string row_text() const {
+    if (lines_) return std::string(stream_->text(0, at_));
+    std::string out = "{";
+    const auto add = [&](Column column, const std::string& name) {
+      const std::string_view cell = stream_->text(column, at_);
+      if (name.empty() || cell.data() == nullptr) return;
+      using nlohmann::json;
+      out += (out.size() > 1 ? "," : "") + json(name).dump() + ":" +
+             json(cell).dump(-1, ' ', false, json::error_handler_t::replace);
+    };
+    add(user_id, columns_.user_id);
+    add(anonymous_id, columns_.anonymous_id);
+    add(event_name, columns_.event);
+    add(message_id, columns_.message_id);
+    add(timestamp, columns_.timestamp);
+    const std::optional<std::int64_t> ms = stream_->integer(timestamp_ms, at_);
+    if (ms && stream_->text(timestamp, at_).data() == nullptr && *ms >= event::first_timestamp_ms &&
+        *ms <= event::last_timestamp_ms) {
+      const event::TimestampText moment = event::format_timestamp(*ms);
+      out += (out.size() > 1 ? "," : "") + nlohmann::json(columns_.timestamp).dump() + ":\"" +
+             std::string(moment.data(), moment.size()) + "\"";
+    }
+    const std::string_view rest = stream_->text(body, at_);
+    if (rest.size() > 2) out += (out.size() > 1 ? "," : "") + std::string(rest.substr(1, rest.size() - 2));
+    return out + "}";
+  }
+
+  void submit(OpenClient& client, const Draft& draft, std::uintptr_t tag, StepWaiting& waiting) {
+    const std::uint16_t brand = brand_of(client_.ptr());
+    if (!client.before_send) return client.core->submit_row(draft, tag, waiting, waiting.may_wait(), brand);
+    const std::string preview = client.core->preview(draft);  // the message id is of what the row says
+    waiting.with_gil([&] {
+      py::dict message = py::module_::import("json").attr("loads")(preview);
+      message["action"] = event::name_of(action_);
+      message.attr("pop")("context");
+      if (!draft.timestamp_ms && draft.timestamp.data() == nullptr) message.attr("pop")("timestamp");
+      py::object returned;
+      try {
+        returned = client.before_send(message);
+      } catch (const py::error_already_set& error) {
+        if (!error.matches(PyExc_Exception)) throw;
+        throw before_send_failed(std::current_exception());
+      }
+      if (returned.is_none()) throw ValidationError("before_send", "", "before_send dropped the event");
+      const py::object object = as_dict({returned.ptr(), client.default_function.ptr()});
+      if (!object) throw before_send_returned(kind_of(returned.ptr()));
+      const PyValue whole{object.ptr(), client.default_function.ptr()};
+      client.core->submit_row_message(source_of(whole), tag, waiting, waiting.may_wait(), brand);
+    });
+  }
+
+  py::object client_;
+  event::Action action_;
+  std::string event_;
+  std::string source_;
+  std::uint64_t through_;
+  bool stop_;  ///< A mistake ends the run before its row.
+  std::vector<std::uint64_t> broken_;
+  rows::Columns columns_;
+  std::shared_ptr<rows::RowLedger> ledger_;
+  py::object capsule_;  ///< Owns the stream.
+  std::optional<ArrowStream> stream_;
+  bool lines_ = false;  ///< The stream has lines of JSON, and no columns.
+  rows::JsonRow json_row_;
+  std::int64_t at_ = 0;
+  std::int64_t size_ = 0;
+  std::uint64_t number_ = 1;  ///< Of the next row.
+  std::size_t next_broken_ = 0;
+  std::vector<Reject> rejects_;
+};
+
+rows::Columns columns_of(const py::dict& given) {
+  const auto name = [&](const char* key) {
+    return given[key].is_none() ? std::string() : py::cast<std::string>(given[key]);
+  };
+  rows::Columns columns{.user_id = name("user_id"),
+                        .anonymous_id = name("anonymous_id"),
+                        .event = name("event"),
+                        .timestamp = name("timestamp"),
+                        .message_id = name("message_id"),
+                        .only = py::cast<bool>(given["only"])};
+  for (const py::handle listed : given["listed"]) columns.listed.insert(py::cast<std::string>(listed));
+  return columns;
+}
+
+}  // namespace
+
+void define_row_sender(py::module_& module) {
+  py::class_<RowSender>(module, "RowSender")
+      .def(py::init([](py::object client, const std::string& action, const std::string& event, std::string source,
+                       std::uint64_t through, bool stop, std::vector<std::uint64_t> broken, const py::dict& columns) {
+        return std::make_unique<RowSender>(std::move(client), action, event, std::move(source), through, stop,
+                                           std::move(broken), columns_of(columns));
+      }))
+      .def("open", &RowSender::open)
+      .def("step", &RowSender::step)
+      .def("send", &RowSender::send)
+      .def("reject", static_cast<void (RowSender::*)()>(&RowSender::reject))
+      .def_property_readonly("next_row", &RowSender::next_row)
+      .def("take", &RowSender::take);
+}
+
+}  // namespace intilery::python

@@ -1,0 +1,77 @@
+"""Where a run of `send_many` has got to, in a SQLite file, so that a killed one goes on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ._errors import ConfigurationError
+
+
+class Checkpoint:
+    """One run's. Its rows up to `through` have their fates, which `tally` counts.
+
+    Raises:
+        ConfigurationError: The file is none of ours, or of another run.
+    """
+
+    def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
+        self.path = path
+        self.through = 0
+        self.tally: list[int] = [0] * 5
+        self.head: dict[str, Any] | None = None
+        self._plan = json.loads(json.dumps(plan))
+        try:
+            self._file = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+            path.chmod(0o600)
+            # One process at a time: a second run of the same source would count the same rows.
+            self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
+            # Kept over kill -9; a power cut may cost the last saves, and so some rows are sent again.
+            self._file.execute("PRAGMA journal_mode = WAL")
+            self._file.execute("PRAGMA synchronous = NORMAL")
+            self._file.execute(
+                "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL)"
+            )
+            self._file.execute("BEGIN EXCLUSIVE")
+            found = self._file.execute("SELECT state FROM run").fetchone()
+            self._file.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise self._unusable(error) from error
+        if found is None:
+            return
+        state = json.loads(found[0])
+        if state["plan"] != json.loads(json.dumps(self._plan)):
+            changed = sorted(
+                key for key in self._plan if state["plan"].get(key) != json.loads(json.dumps(self._plan[key]))
+            )
+            self._file.close()
+            raise self._other(f"{', '.join(changed)} had another value")
+        self.through, self.tally, self.head = state["through"], state["tally"], state["head"]
+
+    def _unusable(self, error: Exception) -> ConfigurationError:
+        message = f"the checkpoint {str(self.path)!r} cannot be used: {error}"
+        return ConfigurationError(message, code="checkpoint_unusable", option="checkpoint")
+
+    def _other(self, why: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the checkpoint {str(self.path)!r} is of another run: {why}; go on as before, or remove it to begin anew",
+            code="checkpoint_differs",
+            option="checkpoint",
+        )
+
+    def refuse_source(self) -> ConfigurationError:
+        self._file.close()
+        return self._other("the source has changed at its beginning, or is shorter")
+
+    def save(self, through: int, tally: list[int], head: Mapping[str, Any] | None) -> None:
+        state = json.dumps({"plan": self._plan, "through": through, "tally": tally, "head": head})
+        try:
+            self._file.execute("INSERT OR REPLACE INTO run VALUES (1, ?)", (state,))
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,178 @@
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "event/bad_value.hpp"
+#include "event/blake2b.hpp"
+#include "event/message_id.hpp"
+#include "queue/event.hpp"
+#include "rows/json_row.hpp"
+#include "rows/row_ledger.hpp"
+
+namespace intilery {
+
+namespace {
+
+using event::MessageId;
+using rows::Columns;
+using rows::JsonRow;
+using rows::Progress;
+using rows::RowLedger;
+
+std::string blake2b(std::string_view text, std::size_t piece) {
+  event::Blake2b hash;
+  for (std::size_t at = 0; at < text.size(); at += piece) hash.add(text.substr(at, piece));
+  std::string hex;
+  for (const unsigned byte : hash.finish()) {
+    hex += "0123456789abcdef"[byte >> 4];
+    hex += "0123456789abcdef"[byte & 15];
+  }
+  return hex;
+}
+
+// Python's hashlib.blake2b(text, digest_size=16), in pieces that fall on and between the blocks of 128 bytes.
+TEST(Blake2bTest, GivesTheDigestsThatOthersGive) {
+  EXPECT_EQ(blake2b("", 1), "cae66941d9efbd404e4d88758ea67670");
+  EXPECT_EQ(blake2b("abc", 2), "cf4ab791c62b8d2b2109c90275287816");
+  for (const std::size_t piece : {1, 127, 128, 129, 1'000'000}) {
+    EXPECT_EQ(blake2b(std::string(128, 'a'), piece), "1271d28e731afb57bdfba6bdaf3501be");
+    EXPECT_EQ(blake2b(std::string(129, 'a'), piece), "68b7bafbad5055c4ebe6eb170a0f8524");
+    EXPECT_EQ(blake2b(std::string(1'000'000, 'a'), piece), "7b704218d19f31b3a0fb7e4336822ae1");
+  }
+}
+
+TEST(MessageIdTest, IsDerivedFromItsPartsAsAUuidOfVersion8) {
+  const auto derive = [](std::vector<std::string_view> parts) { return MessageId::derive(parts).text(); };
+  const std::string id = derive({"a", "b"});
+  EXPECT_EQ(id, derive({"a", "b"}));
+  EXPECT_EQ(id[14], '8');
+  EXPECT_NE(std::string("89ab").find(id[19]), std::string::npos);
+  EXPECT_NE(id, derive({"ab", ""}));
+  EXPECT_NE(id, derive({"", "ab"}));
+}
+
+/// Reports fates of rows as a client does.
+void settle(std::uintptr_t tag, const ErrorInfo* error = nullptr, int attempts = 1, bool closing = false) {
+  Outcome outcome;
+  outcome.attempts = attempts;
+  outcome.closing = closing;
+  if (error != nullptr) outcome.error = std::make_shared<const ErrorInfo>(*error);
+  const queue::EventPtr event = queue::Event::make(R"({"messageId":"m-1")");
+  event->id_size = 3;
+  const Finished finished{tag, event.get(), std::make_shared<const Outcome>(std::move(outcome)), {}};
+  RowLedger::settle({&finished, 1});
+}
+
+TEST(RowLedgerTest, SettlesUpToTheFirstRowWithoutAFate) {
+  const auto ledger = std::make_shared<RowLedger>(0);
+  const std::uintptr_t first = ledger->begin(1);
+  const std::uintptr_t second = ledger->begin(2);
+  ledger->reject(3);
+  EXPECT_TRUE(RowLedger::owns(first));
+  settle(second, nullptr, 2);
+  Progress progress = ledger->take();
+  EXPECT_EQ(progress.through, 0u);
+  EXPECT_EQ(progress.settled.rows, 0u);
+  EXPECT_EQ(progress.total.rows, 3u);
+  EXPECT_EQ(progress.total.delivered, 1u);
+  EXPECT_EQ(progress.total.resent, 1u);
+  settle(first);
+  progress = ledger->take();
+  EXPECT_EQ(progress.through, 3u);
+  EXPECT_EQ(progress.settled.rows, 3u);
+  EXPECT_EQ(progress.settled.delivered, 2u);
+  EXPECT_EQ(progress.settled.rejected, 1u);
+}
+
+TEST(RowLedgerTest, TellsEachFailureOnceWithItsEvent) {
+  const auto ledger = std::make_shared<RowLedger>(10);
+  const ErrorInfo error{.code = "rejected", .message = "no"};
+  settle(ledger->begin(11), &error);
+  const Progress progress = ledger->take();
+  ASSERT_EQ(progress.failed.size(), 1u);
+  EXPECT_EQ(progress.failed[0].row, 11u);
+  EXPECT_EQ(progress.failed[0].error.code, "rejected");
+  EXPECT_EQ(progress.failed[0].error.message_id, "m-1");
+  EXPECT_EQ(progress.failed[0].event, R"({"messageId":"m-1"})");
+  EXPECT_EQ(progress.through, 11u);
+  EXPECT_TRUE(ledger->take().failed.empty());
+}
+
+TEST(RowLedgerTest, KeepsARowThatAClosedClientGaveUpWithoutAFate) {
+  const auto ledger = std::make_shared<RowLedger>(0);
+  const ErrorInfo error{.code = "closed"};
+  settle(ledger->begin(1), &error, 0, /*closing=*/true);
+  const Progress progress = ledger->take();
+  EXPECT_EQ(progress.through, 0u);
+  EXPECT_EQ(progress.total.rows, 1u);
+  EXPECT_EQ(progress.total.failed, 0u);
+}
+
+TEST(RowLedgerTest, ForgetsARowThatWasNotSubmitted) {
+  const auto ledger = std::make_shared<RowLedger>(0);
+  ledger->forget(ledger->begin(1), /*rejected=*/false);
+  EXPECT_EQ(ledger->take().total.rows, 0u);
+  ledger->forget(ledger->begin(1), /*rejected=*/true);
+  const Progress progress = ledger->take();
+  EXPECT_EQ(progress.through, 1u);
+  EXPECT_EQ(progress.total.rejected, 1u);
+}
+
+TEST(RowLedgerTest, OutlivesItsSenderWhileItsRowsAreUnderWay) {
+  auto ledger = std::make_shared<RowLedger>(0);
+  const std::weak_ptr<RowLedger> watched = ledger;
+  const std::uintptr_t tag = ledger->begin(1);
+  ledger.reset();
+  EXPECT_FALSE(watched.expired());
+  settle(tag);
+  EXPECT_TRUE(watched.expired());
+}
+
+std::string body_of(const event::Draft& draft) {
+  event::JsonWriter out;
+  draft.body.write(out, draft.body.value);
+  return std::string(out.view());
+}
+
+TEST(JsonRowTest, SplitsALineIntoWhatIsMappedAndTheRest) {
+  JsonRow row;
+  event::Draft draft;
+  const Columns columns{.user_id = "id", .event = "what", .listed = {"secret"}};
+  row.read(R"( {"id": 12345678901234567890, "what":"B\u00e9", "n": 77.00, "secret": 1, "a\"b": [1e400, null]} )",
+           columns, draft);
+  EXPECT_EQ(draft.user_id, "12345678901234567890");
+  EXPECT_EQ(draft.event, "Bé");
+  EXPECT_EQ(body_of(draft), R"({"n":77.00,"a\"b":[1e400, null]})");
+}
+
+TEST(JsonRowTest, TakesOnlyTheListedMembersWhereThatIsAsked) {
+  JsonRow row;
+  event::Draft draft;
+  row.read(R"({"user_id":"u","a":1,"b":2})", {.user_id = "user_id", .only = true, .listed = {"b"}}, draft);
+  EXPECT_EQ(body_of(draft), R"({"b":2})");
+}
+
+TEST(JsonRowTest, RefusesWhatIsNoRow) {
+  const auto code = [](std::string_view line) {
+    JsonRow row;
+    event::Draft draft;
+    try {
+      row.read(line, {.user_id = "u", .timestamp = "t"}, draft);
+    } catch (const event::BadValue& bad) {
+      return bad.code + " " + bad.path;
+    }
+    return std::string();
+  };
+  EXPECT_EQ(code(R"({"u":"1","t":"2024-01-01T00:00:00Z"})"), "");
+  EXPECT_EQ(code("[]"), "wrong_type ");
+  EXPECT_EQ(code(R"({"u":)"), "invalid_json ");
+  EXPECT_EQ(code(R"({"u":true})"), "wrong_type u");
+  EXPECT_EQ(code(R"({"u":"1"})"), "required timestamp");
+  EXPECT_EQ(code(R"({"u":"1","t":5})"), "wrong_type t");
+}
+
+}  // namespace
+
+}  // namespace intilery
