@@ -9,10 +9,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// How long to stay silent after a 429 that does not say: until a fifth of the burst could be there again.
-milliseconds usual_pause(double rate, double burst) {
-  return milliseconds(std::llround(std::clamp(200 * burst / rate, 50.0, 1'000.0)));
-}
 /// Clients that were stopped together should not all come back at the same moment.
 constexpr double pause_jitter = 0.3;
 

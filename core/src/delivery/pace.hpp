@@ -2,7 +2,9 @@
 /// When requests may leave.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <optional>
 
@@ -11,6 +13,11 @@
 namespace intilery::delivery {
 
 using queue::TimePoint;
+
+/// How long to stay silent after a 429 that does not say: until a fifth of the burst could be there again.
+inline std::chrono::milliseconds usual_pause(double rate, double burst) {
+  return std::chrono::milliseconds(std::llround(std::clamp(200 * burst / rate, 50.0, 1'000.0)));
+}
 
 /// The account's pace, as this client keeps it. For the I/O thread.
 class Pace {

@@ -10,7 +10,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds usual_pause{1'000};
 /// How often a store that is gone is looked for.
 constexpr milliseconds search_interval{1'000};
 /// How long the tokens that are taken at once may last: what one client holds, the others cannot use.
@@ -92,7 +91,7 @@ void SharedPace::answered(bool served, TimePoint now) { own_.answered(served, no
 void SharedPace::throttled(TimePoint sent, std::optional<milliseconds> wish, TimePoint now) {
   if (gone_) return own_.throttled(sent, wish, now);
   // Somebody sends without the store. The pause holds for all.
-  const milliseconds pause = std::min(wish.value_or(usual_pause), longest_pause_);
+  const milliseconds pause = std::min(wish.value_or(usual_pause(rate_, burst_)), longest_pause_);
   leased_ = 0;
   level_ = 0;
   paused_until_ = std::max(paused_until_, now + pause);
