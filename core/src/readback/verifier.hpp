@@ -8,15 +8,10 @@
 #include <string>
 #include <string_view>
 
-#include "delivery/engine.hpp"
 #include "intilery/delivery.hpp"
+#include "readback/page.hpp"
 
 namespace intilery::readback {
-
-using TimePoint = std::chrono::steady_clock::time_point;
-
-/// Performs one GET behind `/v1/`, or throws at the deadline.
-using ReadPage = std::function<delivery::ReadResult(const std::string& path, TimePoint deadline)>;
 
 /// Looks for messages among the events of a user, or the account's newest, in pages of 100 and within the API's reach
 /// of 10,000, until all are there or the deadline.
