@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults campaign soak clean
+.PHONY: help build test demo lint format sanitize faults campaign soak docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -48,6 +48,9 @@ campaign: build ## 50,000 events from each language in each mode to a strict ser
 
 soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
 	python tests/campaign/soak.py
+
+docs: build ## Build the documentation site, references and all; a broken link is an error.
+	packaging/site/build
 
 clean: ## Remove what was built; keep what was installed.
 	rm -rf build dist

@@ -1,10 +1,12 @@
 """A stand-in for the Intilery service, for tests.
 
+```python
 from intilery.testing import Sandbox
 
 with Sandbox() as sandbox, sandbox.client() as client:
     client.track("u", "Login").result(timeout=5)
     assert sandbox.events()[0]["rawData"]["event"] == "Login"
+```
 """
 
 from __future__ import annotations
