@@ -1,4 +1,4 @@
-"""For the Python API reference: the types of the compiled module are in its stub, its docstrings in the module itself."""
+"""For the Python API reference: the compiled module's types are in its stub, its docstrings in the module itself."""
 
 from __future__ import annotations
 
