@@ -89,6 +89,18 @@ def test_the_snippet_on_data_sends_and_rejects(tmp_path: Path) -> None:
     assert json.loads(line) == json.loads(lines[2])
 
 
+def test_the_snippets_on_migration_send(tmp_path: Path) -> None:
+    page = "docs/migration.md"
+    compat, after = snippets("python", page)
+    assert run_python(compat, tmp_path) == ("['identify', 'track']\n", "")
+    (line, errors) = run_python(after, tmp_path)
+    assert (sorted(re.findall("[a-z]+", line)), errors) == (["identify", "page", "track"], "")
+    for number, program in enumerate(snippets("js", page)):
+        (folder := tmp_path / str(number)).mkdir()
+        wanted = ["identify", "track"] if number == 0 else ["identify", "page", "track"]
+        assert sorted(re.findall("[a-z]+", run_node(program, folder))) == wanted
+
+
 def test_the_snippets_on_logging_log(tmp_path: Path) -> None:
     page = "docs/logging.md"
     structured, observed = snippets("python", page)
