@@ -125,6 +125,15 @@ def test_the_cpp_library_is_found_by_pkg_config(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr.split()[0]) == (1, "client_id")
 
 
+def test_the_frameworks_page_shows_the_examples_that_are_tested() -> None:
+    page = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
+    shown = dict(
+        re.findall(r"\]\(\.\./examples/frameworks/(\S+)\)\n\n```\w+\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    )
+    files = (ROOT / "examples" / "frameworks").glob("*.*")
+    assert shown == {file.name: file.read_text(encoding="utf-8") for file in files}
+
+
 def test_the_options_page_is_the_cores_list() -> None:
     page = run(sys.executable, "packaging/options_table.py", cwd=ROOT)
     assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == page
