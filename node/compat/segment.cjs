@@ -84,6 +84,10 @@ class Analytics extends EventEmitter {
 
   constructor(settings = {}) {
     super()
+    if (typeof settings !== 'object' || settings === null) {
+      const message = 'the settings must be an object: new Analytics({ writeKey })'
+      throw new ConfigurationError({ code: 'wrong_type', path: '', message })
+    }
     const { writeKey, host, disable, maxTotalBackoffDuration, ...rest } = settings
     this.#log = new Log(rest.logger)
     const line = (text) => this.#log.write(levels.warning, text)

@@ -179,6 +179,15 @@ test('a key that says too little is refused and not shown', () => {
   }
 })
 
+test('settings that are no object are refused, and not shown', () => {
+  for (const settings of ['s3cret', null]) {
+    assert.throws(() => new Analytics(settings), {
+      name: 'ConfigurationError',
+      message: /new Analytics\({ writeKey }\)/,
+    })
+  }
+})
+
 test('settings without a meaning warn once and say why', () =>
   withSandbox(async (sandbox) => {
     const logger = recorder()

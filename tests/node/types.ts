@@ -1,5 +1,6 @@
 // Checked by `tsc`: right code passes, and each line marked so is an error.
 import { metrics } from '@opentelemetry/api'
+import type * as Segment from '@segment/analytics-node'
 import { Client, type Flush, type Receipt } from 'intilery'
 import SegmentDefault, { Analytics, type Context } from 'intilery/compat/segment'
 import { instrument } from 'intilery/otel'
@@ -29,6 +30,24 @@ export async function right(token: string): Promise<number> {
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
   return receipt.status + flush.remaining + sandbox.port
+}
+
+/** What fits Segment's client fits ours. */
+export function fromSegment(
+  settings: Segment.AnalyticsSettings,
+  identify: Segment.IdentifyParams,
+  track: Segment.TrackParams,
+  page: Segment.PageParams,
+  alias: Segment.AliasParams,
+  group: Segment.GroupParams,
+): void {
+  const analytics = new Analytics(settings)
+  analytics.identify(identify)
+  analytics.track(track)
+  analytics.page(page)
+  analytics.screen(page)
+  analytics.alias(alias)
+  analytics.group(group)
 }
 
 export function wrong(client: Client): void {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import importlib
+import inspect
 import json
 import logging
 import os
@@ -26,6 +28,7 @@ CALLS = json.loads((PROGRAMS / "calls.json").read_text())
 KEYS = json.loads((PROGRAMS / "keys.json").read_text())
 KEY = "hea/hea/HEA:sandbox-token"
 Message = dict[str, Any]
+peer = importlib.import_module("segment.analytics")  # so that mypy does not look for its types
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +130,24 @@ def test_a_program_for_segments_client_runs_with_the_import_and_key_changed(
     arrived = [comparable(event["rawData"]) for event in sandbox.events()]
     assert len(arrived) in (7, 120)
     assert ordered(arrived) == ordered([of_segment(message) for message in theirs])
+
+
+METHODS = ["identify", "track", "page", "screen", "alias", "flush", "join", "shutdown"]
+
+
+@pytest.mark.parametrize("name", ["__init__", *METHODS])
+def test_the_arguments_are_segments_in_segments_order(name: str) -> None:
+    theirs = list(inspect.signature(getattr(peer.Client, name)).parameters)
+    assert list(inspect.signature(getattr(segment.Client, name)).parameters)[: len(theirs)] == theirs
+
+
+def test_the_module_has_what_segments_has_and_the_page_tells_of_every_option() -> None:
+    mine = set(vars(segment))
+    theirs = {name for name, value in vars(peer).items() if name[0] != "_" and not inspect.ismodule(value)}
+    assert theirs - mine == set()
+    page = (PROGRAMS.parents[1] / "docs" / "migration.md").read_text()
+    options = [name for name in inspect.signature(peer.Client).parameters if not name.startswith("oauth_")]
+    assert [name for name in options if f"`{name}" not in page] == ["write_key"]
 
 
 @pytest.mark.parametrize("vector", CALLS, ids=lambda vector: f"{vector['call']}-{len(str(vector))}")

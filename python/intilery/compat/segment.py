@@ -181,9 +181,7 @@ class Client:
                 option="write_key",
             ) from None
         self.on_error = on_error
-        self.send = send
         self.sync_mode = sync_mode
-        self.debug = debug
         if log_handler is not None:
             _log.addHandler(log_handler)
         if debug:
@@ -354,6 +352,8 @@ class Client:
 def _with(properties: Mapping[str, Any] | None, **more: str | None) -> _Message:
     return {**(properties or {}), **{name: value for name, value in more.items() if value}}
 
+
+VERSION = __version__
 
 # The module's own client, made at the first call from these settings.
 
