@@ -150,4 +150,4 @@ def test_a_lambda_has_sent_when_it_returns(sandbox: Sandbox) -> None:
 
 def test_a_lambda_returns_in_time_when_the_server_hangs(sandbox: Sandbox) -> None:
     sandbox.set_faults({"hang": True})
-    assert 0.15 < call_lambda(sandbox, 400) < 1.5
+    assert 0.15 < call_lambda(sandbox, 400) < 5
