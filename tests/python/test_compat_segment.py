@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -251,7 +252,7 @@ def test_options_with_a_counterpart_work_and_unknown_ones_are_refused(sandbox: S
 
 def test_proxies_are_chosen_by_the_endpoints_scheme(sandbox: Sandbox) -> None:
     proxies = {"http": sandbox.url, "https": "http://127.0.0.1:1"}
-    client = segment.Client(KEY, "http://127.0.0.1:9", proxies=proxies)
+    client = segment.Client(KEY, "http://127.0.0.1:9", proxies=proxies, delivery_timeout=5)
     client.track("u", "E")
     client.shutdown()
     (request,) = sandbox.requests()
@@ -303,6 +304,16 @@ def test_what_does_not_fit_or_comes_too_late_is_not_accepted_and_says_so(
     assert "not accepted (closed)" in caplog.text
 
 
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "EST5")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
 def test_the_call_is_read_as_segments_client_reads_it(sandbox: Sandbox) -> None:
     now = datetime.now()
     utc = timezone.utc
