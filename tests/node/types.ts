@@ -1,6 +1,8 @@
 // Checked by `tsc`: right code passes, and each line marked so is an error.
 import { metrics } from '@opentelemetry/api'
+import type * as Segment from '@segment/analytics-node'
 import { Client, type Flush, type Receipt } from 'intilery'
+import SegmentDefault, { Analytics, type Context } from 'intilery/compat/segment'
 import { instrument } from 'intilery/otel'
 import { Sandbox } from 'intilery/testing'
 
@@ -20,9 +22,32 @@ export async function right(token: string): Promise<number> {
   const receipt: Receipt = await client.track({ userId: 'u', event: 'E', properties: { x: 1 }, timestamp: new Date() })
   const view: Client = client.brand('HEB')
   view.track({ userId: 'u', event: 'E' })
+  const analytics: Analytics = new SegmentDefault({ writeKey: 'a/a/B:t', flushAt: 1, spoolPath: '/tmp/spool' })
+  analytics.track({ userId: 'u', event: 'E', timestamp: new Date() }, (error, ctx) => console.log(error?.code, ctx?.id))
+  analytics.on('error', ({ reason, ctx }) => console.log(reason.code, ctx.event.userId))
+  analytics.on('track', (ctx: Context) => console.log(ctx.attempts))
+  await analytics.closeAndFlush({ timeout: 1000 })
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
   return receipt.status + flush.remaining + sandbox.port
+}
+
+/** What fits Segment's client fits ours. */
+export function fromSegment(
+  settings: Segment.AnalyticsSettings,
+  identify: Segment.IdentifyParams,
+  track: Segment.TrackParams,
+  page: Segment.PageParams,
+  alias: Segment.AliasParams,
+  group: Segment.GroupParams,
+): void {
+  const analytics = new Analytics(settings)
+  analytics.identify(identify)
+  analytics.track(track)
+  analytics.page(page)
+  analytics.screen(page)
+  analytics.alias(alias)
+  analytics.group(group)
 }
 
 export function wrong(client: Client): void {
@@ -34,6 +59,10 @@ export function wrong(client: Client): void {
   client.track({ userId: 'u', event: 'E', propertes: {} })
   // @ts-expect-error nobody
   client.page({ properties: {} })
+  // @ts-expect-error misspelt
+  new Analytics({ writeKey: 'k', flushatt: 1 })
+  // @ts-expect-error nobody
+  new Analytics({ writeKey: 'k' }).track({ event: 'E' })
   // @ts-expect-error misspelt
   new Client({ delivry: 'batch' })
   // @ts-expect-error misspelt

@@ -89,6 +89,18 @@ def test_the_snippet_on_data_sends_and_rejects(tmp_path: Path) -> None:
     assert json.loads(line) == json.loads(lines[2])
 
 
+def test_the_snippets_on_migration_send(tmp_path: Path) -> None:
+    page = "docs/migration.md"
+    compat, after = snippets("python", page)
+    assert run_python(compat, tmp_path) == ("['identify', 'track']\n", "")
+    (line, errors) = run_python(after, tmp_path)
+    assert (sorted(re.findall("[a-z]+", line)), errors) == (["identify", "page", "track"], "")
+    for number, program in enumerate(snippets("js", page)):
+        (folder := tmp_path / str(number)).mkdir()
+        wanted = ["identify", "track"] if number == 0 else ["identify", "page", "track"]
+        assert sorted(re.findall("[a-z]+", run_node(program, folder))) == wanted
+
+
 def test_the_snippets_on_logging_log(tmp_path: Path) -> None:
     page = "docs/logging.md"
     structured, observed = snippets("python", page)
@@ -111,6 +123,15 @@ def test_the_cpp_library_is_found_by_pkg_config(tmp_path: Path) -> None:
     run("c++", "main.cpp", "-o", "example", *flags, cwd=tmp_path)
     ended = subprocess.run([tmp_path / "example"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr.split()[0]) == (1, "client_id")
+
+
+def test_the_frameworks_page_shows_the_examples_that_are_tested() -> None:
+    page = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
+    shown = dict(
+        re.findall(r"\]\(\.\./examples/frameworks/(\S+)\)\n\n```\w+\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    )
+    files = (ROOT / "examples" / "frameworks").glob("*.*")
+    assert shown == {file.name: file.read_text(encoding="utf-8") for file in files}
 
 
 def test_the_options_page_is_the_cores_list() -> None:

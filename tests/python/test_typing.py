@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 from intilery import AsyncClient, Client, IntileryError, Receipt
+from intilery.compat import segment as analytics
 from intilery.testing import Sandbox
 
 @dataclass
@@ -31,6 +32,9 @@ def main(client: Client, token: str) -> float:
     view.track("u", "E")
     client.start_journey("u", "j", step_id="2", data={"plan": "gold"})
     client.send_many([{"user_id": "u"}], event="E", exclude=["x"], checkpoint=True).rejected.bit_length()
+    analytics.write_key = "a/a/B:t"
+    analytics.on_error = lambda error, batch: print(error.code, batch[0])
+    analytics.Client("a/a/B:t", host=None, timeout=5).track(4711, "E", {"x": 1})[0].bit_length()
     return client.track("u", "E", {"x": 1}, on_delivery=told).result(timeout=1).latency
 
 async def more(client: AsyncClient) -> int:
@@ -40,6 +44,7 @@ async def more(client: AsyncClient) -> int:
 
 BAD = """
 from intilery import Client
+from intilery.compat import segment as analytics
 
 def main(client: Client) -> None:
     client.track("u")
@@ -53,6 +58,8 @@ def main(client: Client) -> None:
     Client(on_error=5)
     client.send_many("a.csv", userid="u")
     client.send_many(5)
+    analytics.write_key = 5
+    analytics.Client("k").track("u", "E", propertes={})
 """
 
 
@@ -69,4 +76,4 @@ def check(tmp_path: Path, code: str) -> list[str]:
 def test_right_code_passes_and_each_mistake_is_found(tmp_path: Path) -> None:
     assert check(tmp_path, GOOD) == []
     errors = [line for line in check(tmp_path, BAD) if " error: " in line]
-    assert [int(line.split(":")[1]) for line in errors] == [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+    assert [int(line.split(":")[1]) for line in errors] == [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
