@@ -125,7 +125,9 @@ def test_a_violation_is_shown_at_its_place(page: Page, sandbox: Sandbox) -> None
     expect(rows.nth(0)).to_contain_text("refused with its batch")
     rows.nth(1).click()
     detail = page.get_by_label("Call", exact=True)
-    expect(detail.get_by_role("alert")).to_contain_text("traits.marketingPreferences.channels[0].channel must be one of")
+    expect(detail.get_by_role("alert")).to_contain_text(
+        "traits.marketingPreferences.channels[0].channel must be one of"
+    )
     expect(detail.locator(".mark")).to_have_text('"channel": "fax"')
     screenshot(page, "violation")
     page.get_by_role("button", name="The whole request").click()

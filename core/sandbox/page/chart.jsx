@@ -25,7 +25,7 @@ export function Chart({ points, burst, theme }) {
         legend: { live: false },
         cursor: { show: false },
         scales: {
-          x: { range: (_, __, last) => [last - 120, last] },
+          x: { range: (_, __, last) => [(last || Date.now() / 1000) - 120, last || Date.now() / 1000] },
           level: { range: (_, __, most) => [0, Math.max(burst, most, 1)] },
           rate: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] },
         },
