@@ -21,6 +21,8 @@ export interface SandboxOptions {
   maxRequestBytes?: number
   /** Bound on remembered requests; the oldest go first. Default: none. */
   maxStoredBytes?: number
+  /** A SQLite file that keeps accepted events; a sandbox that is given it again still has them. Default: none. */
+  store?: string
   faults?: Fault[]
 }
 

@@ -36,6 +36,7 @@ SandboxOptions options_of(const Napi::Object& given) {
           .profile = text("profile") == "guide" ? Profile::guide : Profile::vendor,
           .max_request_bytes = static_cast<std::size_t>(number("maxRequestBytes")),
           .max_stored_bytes = static_cast<std::size_t>(number("maxStoredBytes")),
+          .store = text("store"),
           .faults = text("faults")};
 }
 

@@ -16,7 +16,7 @@ namespace {
 std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, std::string client_id,
                                std::string account_id, std::vector<std::string> brand_ids, double rate_limit,
                                double burst, const std::string& profile, std::size_t max_request_bytes,
-                               std::size_t max_stored_bytes, std::string faults) {
+                               std::size_t max_stored_bytes, std::string store, std::string faults) {
   if (profile != "guide" && profile != "vendor") throw std::invalid_argument("profile must be guide or vendor");
   SandboxOptions options{.host = std::move(host),
                          .port = port,
@@ -29,6 +29,7 @@ std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, st
                          .profile = profile == "guide" ? Profile::guide : Profile::vendor,
                          .max_request_bytes = max_request_bytes,
                          .max_stored_bytes = max_stored_bytes,
+                         .store = std::move(store),
                          .faults = std::move(faults)};
   return std::make_unique<Sandbox>(std::move(options));
 }
@@ -56,7 +57,8 @@ PYBIND11_MODULE(_sandbox, module) {
   py::class_<Sandbox>(module, "Sandbox")
       .def(py::init(&start), Release(), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("token"),
            py::arg("client_id"), py::arg("account_id"), py::arg("brand_ids"), py::arg("rate_limit"), py::arg("burst"),
-           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("faults"))
+           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("store"),
+           py::arg("faults"))
       .def("url", &Sandbox::url)
       .def("port", &Sandbox::port)
       .def("stop", &Sandbox::stop, Release())

@@ -43,8 +43,10 @@ int run_sandbox_command(const std::string& name, const std::vector<std::string>&
   if (const char* token = std::getenv("INTILERY_AUTH_TOKEN"); token != nullptr && *token != '\0') options.token = token;
   std::string faults;
 
-  CLI::App app("A stand-in for the Intilery service: holds callers to the API's contract and shows what arrived.",
-               name);
+  CLI::App app(
+      "A stand-in for the Intilery service: holds callers to the API's contract and shows what arrived, in a "
+      "browser, too: open its URL.",
+      name);
   app.set_version_flag("--version", INTILERY_VERSION);
   app.add_option("--host", options.host, "Address to bind.")->capture_default_str();
   app.add_option("--port", options.port, "Port; 0 is any free one. The URL is printed first.")
@@ -63,6 +65,7 @@ int run_sandbox_command(const std::string& name, const std::vector<std::string>&
                  "guide: the API guide alone. vendor: the later documentation (screen, batch, 1 MB). Default: vendor.")
       ->transform(CLI::CheckedTransformer(profiles));
   app.add_option("--max-request-bytes", options.max_request_bytes, "Default: what the profile says.");
+  app.add_option("--store", options.store, "A SQLite file that keeps what was accepted, over restarts.");
   app.add_option("--faults", faults, "A JSON array of fault rules, or a file with one.");
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them
   try {

@@ -195,4 +195,15 @@ std::string EventStore::profiles(std::size_t scroll_id) const {
   return answer.dump();
 }
 
+std::string EventStore::profiles_with(const std::string& text, std::size_t most) const {
+  json found = json::array();
+  std::size_t total = 0;
+  for (auto profile = profiles_.rbegin(); profile != profiles_.rend(); ++profile) {
+    if (profile->user_id.find(text) == std::string::npos) continue;
+    ++total;
+    if (found.size() < most) found.push_back(meta_of(*profile));
+  }
+  return json{{"profiles", std::move(found)}, {"total", total}}.dump();
+}
+
 }  // namespace intilery::testing

@@ -60,6 +60,8 @@ class EventStore {
   std::optional<std::string> profile_meta(const std::string& id_type, const std::string& id) const;
   /// 100 profiles from `scroll_id` on.
   std::string profiles(std::size_t scroll_id) const;
+  /// `{"profiles":[…],"total":N}`: the newest of those whose user id contains the text, and how many do.
+  std::string profiles_with(const std::string& text, std::size_t most) const;
 
  private:
   using Index = std::vector<std::uint32_t>;  ///< Places in `events_`.

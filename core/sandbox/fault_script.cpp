@@ -66,9 +66,10 @@ bool carries(const json& body, const std::string& user_id) {
 
 FaultScript::FaultScript(const std::string& script) {
   if (script.empty()) return;
-  const json rules = json::parse(script, nullptr, /*allow_exceptions=*/false);
+  json rules = json::parse(script, nullptr, /*allow_exceptions=*/false);
   if (!rules.is_array()) throw std::invalid_argument("faults: the script must be a JSON array of rules");
   for (std::size_t i = 0; i < rules.size(); ++i) rules_.push_back(read_rule(rules[i], "rule " + std::to_string(i)));
+  source_ = std::move(rules);
 }
 
 FaultScript::Rule FaultScript::read_rule(const json& source, const std::string& rule_name) {

@@ -43,6 +43,9 @@ class FaultScript {
   /// \throws std::invalid_argument naming the rule and the member.
   explicit FaultScript(const std::string& json);
 
+  /// The rules as they were given, a JSON array.
+  const nlohmann::json& source() const { return source_; }
+
   /// What is to happen before a request's body is read: a reset, or nothing.
   std::optional<Fault> next_before_body(const std::string& action);
   /// \param body the request's JSON, or a discarded value.
@@ -61,6 +64,7 @@ class FaultScript {
   static Rule read_rule(const nlohmann::json& json, const std::string& place);
   static bool applies(Rule& rule, const std::string& action, const nlohmann::json& body);
 
+  nlohmann::json source_ = nlohmann::json::array();
   std::vector<Rule> rules_;
 };
 

@@ -265,7 +265,7 @@ struct HttpServer::Impl {
     HttpAnswer answer = handler(std::move(incoming));
     response.status = answer.status;
     for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value.c_str());
-    response.set_content(std::move(answer.body), "application/json");
+    response.set_content(std::move(answer.body), answer.content_type.c_str());
     answer.body.clear();
     current_connection->answer = std::move(answer);
   }

@@ -43,6 +43,7 @@ struct HttpAnswer {
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
+  std::string content_type = "application/json";
   Ending ending = Ending::whole;
   std::optional<std::size_t> declared_length = {};  ///< Content-Length, if not the true one.
   std::optional<std::size_t> cut_after = {};        ///< Closed after so many bytes of the body.

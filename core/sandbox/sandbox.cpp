@@ -2,6 +2,7 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -9,12 +10,13 @@
 #include <thread>
 
 #include "contract_check.hpp"
-#include "event_store.hpp"
-#include "fault_script.hpp"
 #include "http_server.hpp"
 #include "intilery/testing.hpp"
 #include "json_slices.hpp"
-#include "rate_bucket.hpp"
+#include "page.hpp"
+#include "state.hpp"
+#include "text.hpp"
+#include "transport/loopback.hpp"
 #include "wire_time.hpp"
 
 namespace intilery::testing {
@@ -48,40 +50,6 @@ HttpAnswer refusal(int status, const std::string& message) {
 
 HttpAnswer not_found(const std::string& message) {
   return answer(404, {{"error", {{"code", "not_found"}, {"message", message}}}});
-}
-
-/// Compares without telling by its time where the texts differ.
-bool same_secret(std::string_view a, std::string_view b) {
-  unsigned char difference = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    difference = static_cast<unsigned char>(difference | (a[i] ^ b[b.empty() ? 0 : i % b.size()]));
-  }
-  return difference == 0 && !b.empty();
-}
-
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  for (std::size_t from = 0; from <= text.size();) {
-    const std::size_t to = std::min(text.find(separator, from), text.size());
-    parts.emplace_back(text.substr(from, to - from));
-    from = to + 1;
-  }
-  return parts;
-}
-
-std::string percent_decoded(std::string_view text) {
-  std::string decoded;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    int byte = 0;
-    if (text[i] == '%' && i + 2 < text.size() &&
-        std::from_chars(text.data() + i + 1, text.data() + i + 3, byte, 16).ptr == text.data() + i + 3) {
-      decoded += static_cast<char>(byte);
-      i += 2;
-    } else {
-      decoded += text[i];
-    }
-  }
-  return decoded;
 }
 
 /// A request's address: `/track/{clientId}/{accountId}/{BRANDID}/v1/{rest…}`.
@@ -139,15 +107,15 @@ EventQuery parse_query(const std::multimap<std::string, std::string>& given) {
 
 }  // namespace
 
-struct Sandbox::Impl {
-  explicit Impl(SandboxOptions given)
-      : options(std::move(given)),
-        limits(limits_of(options)),
-        bucket(options.rate_limit, options.burst, Clock::now()),
-        faults(options.faults) {
+struct Sandbox::Impl : State {
+  explicit Impl(SandboxOptions given) : State(std::move(given)), limits(limits_of(options)) {
     if (options.token.empty()) throw std::invalid_argument("the sandbox's token must not be empty");
     if (options.rate_limit < 0 || options.burst < 1) {
       throw std::invalid_argument("rate_limit must not be negative, and burst at least 1");
+    }
+    if (!transport::is_loopback(options.host) && options.token == SandboxOptions().token) {
+      throw std::invalid_argument("others can reach " + options.host +
+                                  ": give the sandbox a token of your own (INTILERY_AUTH_TOKEN)");
     }
     if (options.port < 0 || options.port > 65'535) throw std::invalid_argument("port must be from 0 to 65535");
     server = std::make_unique<HttpServer>(
@@ -157,7 +125,7 @@ struct Sandbox::Impl {
 
   /// \returns the part of the body to read before the connection is reset, if it is to be.
   std::optional<double> reset_early(HttpRequest request) {
-    if (request.method != "POST") return std::nullopt;
+    if (request.method != "POST" || Page::is_at(request.path)) return std::nullopt;
     const std::int64_t received = wire_now();
     const std::optional<Address> address = parse_address(request.path);
     std::optional<Fault> fault;
@@ -172,6 +140,7 @@ struct Sandbox::Impl {
   }
 
   HttpAnswer serve(HttpRequest request) {
+    if (Page::is_at(request.path)) return page.serve(request, server->port());
     const std::int64_t received = wire_now();
     std::size_t stored = 0;
     HttpAnswer made = handle(request, received, stored);
@@ -199,10 +168,11 @@ struct Sandbox::Impl {
     bytes_received += seen.body.size();
     if (seen.method != "POST") seen.answer.clear();  // pages of events are large, and known already
     stored_bytes += seen.body.size() + seen.answer.size();
-    log.push_back(std::move(seen));
+    log.push_back(std::make_shared<const ReceivedRequest>(std::move(seen)));
     while (options.max_stored_bytes > 0 && stored_bytes > options.max_stored_bytes && !log.empty()) {
-      stored_bytes -= log.front().body.size() + log.front().answer.size();
-      log.erase(log.begin());
+      stored_bytes -= log.front()->body.size() + log.front()->answer.size();
+      log.pop_front();
+      ++first_request;
     }
   }
 
@@ -311,10 +281,19 @@ struct Sandbox::Impl {
                          std::int64_t received, std::size_t& stored) {
     if (const auto violation = check_call(action, call, raw, options.profile, false))
       return refusal(400, violation->message);
-    const std::string event_id = random_uuid();
+    const EventStore::Call made{action, address.brand_id, address.client_id, address.account_id, raw,
+                                &call,  received,         random_uuid()};
+    return accept_all({&made, 1}, made.event_id, stored);
+  }
+
+  HttpAnswer accept_all(std::span<const EventStore::Call> calls, const std::string& event_id, std::size_t& stored) {
     const std::lock_guard lock(mutex);
-    store.add({action, address.brand_id, address.client_id, address.account_id, raw, &call, received, event_id});
-    stored = 1;
+    try {
+      accept(calls);
+    } catch (const std::runtime_error& error) {  // a full disk
+      return refusal(503, error.what());
+    }
+    stored = calls.size();
     return accepted(event_id);
   }
 
@@ -344,23 +323,25 @@ struct Sandbox::Impl {
         return refusal(400, "batch[" + std::to_string(i) + "]." + violation->message);
       }
     }
-    const std::lock_guard lock(mutex);
+    std::deque<std::pair<json, std::string>> merged;  // items with the batch's context, as value and text
+    std::vector<EventStore::Call> calls;
     for (std::size_t i = 0; i < slices.size(); ++i) {
-      json merged;
-      std::string merged_text;
+      std::string_view raw_item = slices[i];
+      const json* item = &items[i];
       if (has_context) {
-        merged = items[i];
+        json made = items[i];
         json context = body.at("context");
-        if (merged.contains("context")) context.update(merged.at("context"));
-        merged["context"] = std::move(context);
-        merged_text = merged.dump();
+        if (made.contains("context")) context.update(made.at("context"));
+        made["context"] = std::move(context);
+        std::string text = made.dump();
+        const auto& [value, dumped] = merged.emplace_back(std::move(made), std::move(text));
+        raw_item = dumped;
+        item = &value;
       }
-      store.add({actions[i], address.brand_id, address.client_id, address.account_id,
-                 has_context ? std::string_view(merged_text) : slices[i], has_context ? &merged : &items[i], received,
-                 random_uuid()});
+      calls.push_back({actions[i], address.brand_id, address.client_id, address.account_id, raw_item, item, received,
+                       random_uuid()});
     }
-    stored = slices.size();
-    return accepted(random_uuid());
+    return accept_all(calls, random_uuid(), stored);
   }
 
   HttpAnswer read(const HttpRequest& request, const Address& address) {
@@ -396,16 +377,8 @@ struct Sandbox::Impl {
     }
   }
 
-  SandboxOptions options;  ///< `token` is guarded by the mutex.
   const Limits limits;
-  mutable std::mutex mutex;  ///< Guards all below but the server.
-  RateBucket bucket;
-  FaultScript faults;
-  EventStore store;
-  std::vector<ReceivedRequest> log;
-  std::size_t stored_bytes = 0;
-  std::uint64_t bytes_received = 0;
-  std::map<int, std::uint64_t> requests_by_status;
+  Page page{*this};
   std::unique_ptr<HttpServer> server;
 };
 
@@ -418,7 +391,10 @@ void Sandbox::stop() { impl_->server->stop(); }
 
 std::vector<ReceivedRequest> Sandbox::requests() const {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->log;
+  std::vector<ReceivedRequest> requests;
+  requests.reserve(impl_->log.size());
+  for (const auto& request : impl_->log) requests.push_back(*request);
+  return requests;
 }
 
 std::string Sandbox::events_json() const {
@@ -444,12 +420,7 @@ std::string Sandbox::stats_json() const {
 
 void Sandbox::clear() {
   const std::lock_guard lock(impl_->mutex);
-  impl_->store.clear();
-  impl_->log.clear();
-  impl_->stored_bytes = 0;
-  impl_->bytes_received = 0;
-  impl_->requests_by_status.clear();
-  impl_->bucket.fill();
+  impl_->forget();
 }
 
 void Sandbox::set_faults(const std::string& script) {

@@ -13,6 +13,7 @@ class Sandbox:
         profile: str,
         max_request_bytes: int,
         max_stored_bytes: int,
+        store: str,
         faults: str,
     ) -> None: ...
     def url(self) -> str: ...

@@ -12,6 +12,7 @@ with Sandbox() as sandbox, sandbox.client() as client:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -61,11 +62,12 @@ class Sandbox:
         profile: "guide": the API guide alone. "vendor": the later documentation (screen, batch, 1 MB).
         max_request_bytes: 0: what the profile says.
         max_stored_bytes: Bound on remembered requests; the oldest go first. 0: none.
+        store: A SQLite file that keeps accepted events; a sandbox that is given it again still has them.
         faults: See `set_faults`.
 
     Raises:
         ValueError: An option or a fault makes no sense.
-        RuntimeError: The address cannot be bound.
+        RuntimeError: The address cannot be bound, or the store cannot be used.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Sandbox:
         profile: Literal["guide", "vendor"] = "vendor",
         max_request_bytes: int = 0,
         max_stored_bytes: int = 0,
+        store: str | os.PathLike[str] = "",
         faults: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._options: Options = {
@@ -104,6 +107,7 @@ class Sandbox:
             profile=profile,
             max_request_bytes=max_request_bytes,
             max_stored_bytes=max_stored_bytes,
+            store=os.fspath(store),
             faults=json.dumps(list(faults)) if faults else "",
         )
 

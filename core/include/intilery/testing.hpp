@@ -22,7 +22,7 @@ enum class Profile {
 
 /// How a sandbox is set up. Every field has a default that suits a test.
 struct SandboxOptions {
-  std::string host = "127.0.0.1";       ///< Address to bind.
+  std::string host = "127.0.0.1";       ///< Address to bind. Off loopback, `token` must be one of your own.
   int port = 0;                         ///< 0: any free port; `Sandbox::url()` tells which.
   std::string token = "sandbox-token";  ///< The only `auth-token` that has rights.
   std::string client_id = "hea";
@@ -34,6 +34,8 @@ struct SandboxOptions {
   Profile profile = Profile::vendor;
   std::size_t max_request_bytes = 0;  ///< 0: what the profile says.
   std::size_t max_stored_bytes = 0;   ///< Bound on remembered raw requests; the oldest go first. 0: no bound.
+  /// A SQLite file that keeps accepted events; a sandbox that is given it again still has them. Empty: none.
+  std::string store = {};
   /// Faults, a JSON array of rules; see `Sandbox::set_faults`.
   std::string faults = {};
 };
@@ -52,6 +54,8 @@ struct ReceivedRequest {
 };
 
 /// The sandbox. Starts in the constructor, stops in the destructor. Every member may be called from any thread.
+///
+/// Its URL, opened in a browser, is a page that shows live what arrives, and switches faults on and off.
 class Sandbox {
  public:
   /// Binds and serves on threads of its own.
