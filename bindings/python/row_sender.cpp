@@ -109,7 +109,7 @@ enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, times
 class RowSender {
  public:
   RowSender(py::object client, std::string_view action, std::string event, std::string source, std::uint64_t through,
-            bool stop, std::vector<std::uint64_t> broken, rows::Columns columns)
+            bool stop, std::vector<std::uint64_t> broken, rows::Columns columns, bool ordered)
       : client_(std::move(client)),
         action_(event::action_named(action)),
         event_(std::move(event)),
@@ -118,6 +118,7 @@ class RowSender {
         stop_(stop),
         broken_(std::move(broken)),
         columns_(std::move(columns)),
+        ordered_(ordered),
         ledger_(std::make_shared<rows::RowLedger>(through)) {}
 
   /// Where the rows come from: an object with Arrow's stream interface.
@@ -253,10 +254,10 @@ class RowSender {
     });
   }
 
-  Draft new_draft() const {
+  Draft new_draft() {
     Draft draft{.action = action_};
     if (!event_.empty()) draft.event = event_;
-    draft.origin = event::RowOrigin{source_, number_};
+    draft.origin = event::RowOrigin{source_, number_, ordered_ ? nullptr : &repeats_};
     return draft;
   }
 
@@ -381,6 +382,8 @@ class RowSender {
   bool stop_;  ///< A mistake ends the run before its row.
   std::vector<std::uint64_t> broken_;
   rows::Columns columns_;
+  bool ordered_;  ///< The source's rows come in the same order each time: their places may tell them apart.
+  event::Repeats repeats_;
   std::shared_ptr<rows::RowLedger> ledger_;
   py::object capsule_;  ///< Owns the stream.
   std::optional<ArrowStream> stream_;
@@ -412,9 +415,9 @@ rows::Columns columns_of(const py::dict& given) {
 void define_row_sender(py::module_& module) {
   py::class_<RowSender>(module, "RowSender")
       .def(py::init([](py::object client, const std::string& action, const std::string& event, std::string source,
-                       std::uint64_t through, bool stop, std::vector<std::uint64_t> broken, const py::dict& columns) {
+                       std::uint64_t through, bool stop, std::vector<std::uint64_t> broken, const py::dict& columns, bool ordered) {
         return std::make_unique<RowSender>(std::move(client), action, event, std::move(source), through, stop,
-                                           std::move(broken), columns_of(columns));
+                                           std::move(broken), columns_of(columns), ordered);
       }))
       .def("open", &RowSender::open)
       .def("step", &RowSender::step)

@@ -103,6 +103,7 @@ class RowSender:
         stop: bool,
         broken: list[int],
         columns: dict[str, Any],
+        ordered: bool,
         /,
     ) -> None: ...
     @property
