@@ -143,9 +143,11 @@ class _Job:
             if getattr(plan, name) is not None:
                 raise refuse(name, "invalid_value", f"{name} is not for Spark, which makes the rows itself")
         resolve(plan, schema.names)
-        if given.get("on_invalid", "stop" if "rejects" not in given else "reject") != (
-            "stop" if "rejects" not in given else "reject"
-        ):
+        for name in {"rejects", "report"} & given.keys():
+            if "://" in given[name]:
+                raise refuse(name, "invalid_value", f"{name} must be a path, not an address")
+        on_invalid = "reject" if "rejects" in given else "stop"
+        if given.get("on_invalid", on_invalid) != on_invalid:
             raise refuse(
                 "on_invalid", "invalid_value", 'on_invalid is "reject" with rejects, a folder, and "stop" without'
             )
@@ -197,10 +199,10 @@ class _Job:
 
         task = TaskContext.get()
         assert task is not None
-        partition, attempt = task.partitionId(), task.attemptNumber()
+        partition = task.partitionId()
         first = next(batches, None)
         if first is None:
-            return TaskReport(partition=partition, attempt=attempt)
+            return TaskReport(partition=partition)
         source = pyarrow.RecordBatchReader.from_batches(first.schema, itertools.chain([first], batches))
         source_id = f"{self.plan.source_id or stream}/{prefix}{partition}"
         client = self.client()
@@ -240,7 +242,6 @@ class _Job:
                 os.replace(copy, written)
         return TaskReport(
             partition=partition,
-            attempt=attempt,
             rows=sent.rows,
             delivered=sent.delivered,
             rejected=sent.rejected,
@@ -276,7 +277,6 @@ class _Job:
             **({} if batch is None else {"batch": batch}),
             **summed,
             "tasks": len(tasks),
-            "retried_tasks": sum(task.attempt > 0 for task in tasks),
             "unreported_tasks": len(messages) - len(tasks),
             "rejects": [task.rejects for task in tasks if task.rejects is not None],
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -314,7 +314,6 @@ class TaskReport(WriterCommitMessage):
     """What became of one partition's rows."""
 
     partition: int
-    attempt: int
     rows: int = 0
     delivered: int = 0
     rejected: int = 0
