@@ -1,10 +1,11 @@
 """A Spark job of which a worker process is killed: all must arrive, at the account's rate, each row with one id.
 
-    python bench/spark.py [--rows 1000000] [--rate 20] [--burst 40] [--redis]
+    python bench/spark.py [--rows 1000000] [--rate 10] [--burst 20] [--redis]
 
-The sandbox plays the account, a local cluster of two worker processes with two cores each runs the job, and when 40 % of
-the rows have arrived, one worker gets kill -9. Prints what arrived and how often, and what became of the rate. `--redis`
-has the tasks share the account's bucket in a redis-server of this command's own; else each gets a quarter of the rate.
+The sandbox plays the account, a local cluster of two worker processes with two cores each runs the job, and when 40 %
+of the rows have arrived, one worker gets kill -9. Prints what arrived and how often, and what became of the rate.
+`--redis` has the tasks share the account's bucket in a redis-server of this command's own; else each gets a quarter of
+the rate.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def run(rows: int, rate: float, burst: float, store: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rate", type=float, default=20)
-    parser.add_argument("--burst", type=float, default=40)
+    parser.add_argument("--rate", type=float, default=10)
+    parser.add_argument("--burst", type=float, default=20)
     parser.add_argument("--redis", action="store_true")
     given = parser.parse_args()
     with redis() if given.redis else contextlib.nullcontext("") as store:

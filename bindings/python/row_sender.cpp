@@ -109,7 +109,7 @@ enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, times
 class RowSender {
  public:
   RowSender(py::object client, std::string_view action, std::string event, std::string source, std::uint64_t through,
-            bool stop, std::vector<std::uint64_t> broken, rows::Columns columns, bool ordered)
+            bool stop, std::vector<std::uint64_t> broken, rows::Columns columns)
       : client_(std::move(client)),
         action_(event::action_named(action)),
         event_(std::move(event)),
@@ -118,7 +118,6 @@ class RowSender {
         stop_(stop),
         broken_(std::move(broken)),
         columns_(std::move(columns)),
-        ordered_(ordered),
         ledger_(std::make_shared<rows::RowLedger>(through)) {}
 
   /// Where the rows come from: an object with Arrow's stream interface.
@@ -202,6 +201,9 @@ class RowSender {
     ++number_;
   }
 
+  /// The source's rows may come in another order the next time, so the message ids must not follow from their places.
+  void unordered() { repeats_.emplace(); }
+
   std::uint64_t next_row() const { return number_; }
 
   /// `(through, settled, total, rejects, failures)` so far; the last two since the last time.
@@ -257,7 +259,7 @@ class RowSender {
   Draft new_draft() {
     Draft draft{.action = action_};
     if (!event_.empty()) draft.event = event_;
-    draft.origin = event::RowOrigin{source_, number_, ordered_ ? nullptr : &repeats_};
+    draft.origin = event::RowOrigin{source_, number_, repeats_ ? &*repeats_ : nullptr};
     return draft;
   }
 
@@ -382,8 +384,7 @@ class RowSender {
   bool stop_;  ///< A mistake ends the run before its row.
   std::vector<std::uint64_t> broken_;
   rows::Columns columns_;
-  bool ordered_;  ///< The source's rows come in the same order each time: their places may tell them apart.
-  event::Repeats repeats_;
+  std::optional<event::Repeats> repeats_;  ///< Of a source without an order.
   std::shared_ptr<rows::RowLedger> ledger_;
   py::object capsule_;  ///< Owns the stream.
   std::optional<ArrowStream> stream_;
@@ -415,12 +416,13 @@ rows::Columns columns_of(const py::dict& given) {
 void define_row_sender(py::module_& module) {
   py::class_<RowSender>(module, "RowSender")
       .def(py::init([](py::object client, const std::string& action, const std::string& event, std::string source,
-                       std::uint64_t through, bool stop, std::vector<std::uint64_t> broken, const py::dict& columns, bool ordered) {
+                       std::uint64_t through, bool stop, std::vector<std::uint64_t> broken, const py::dict& columns) {
         return std::make_unique<RowSender>(std::move(client), action, event, std::move(source), through, stop,
-                                           std::move(broken), columns_of(columns), ordered);
+                                           std::move(broken), columns_of(columns));
       }))
       .def("open", &RowSender::open)
       .def("step", &RowSender::step)
+      .def("unordered", &RowSender::unordered)
       .def("send", &RowSender::send)
       .def("reject", static_cast<void (RowSender::*)()>(&RowSender::reject))
       .def_property_readonly("next_row", &RowSender::next_row)

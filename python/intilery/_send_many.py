@@ -138,8 +138,9 @@ class Run:
                 self._stop,
                 [row.row for row in broken],
                 (self.source.names or Names(None, None, None, None, None, False, frozenset())).native(),
-                ordered,
             )
+            if not ordered:
+                self._sender.unordered()
             self._before = self._checkpoint.tally if self._checkpoint is not None else [0] * 5
             self._resumed = self._before[0]
             self._total = (0, 0, 0, 0, 0)

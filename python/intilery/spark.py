@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._client import Client
@@ -35,7 +35,9 @@ try:
         WriterCommitMessage,
     )
 except ImportError as error:
-    raise ImportError("intilery.spark needs PySpark from 4.1 on; to install it: pip install 'intilery[spark]'") from error
+    raise ImportError(
+        "intilery.spark needs PySpark from 4.1 on; to install it: pip install 'intilery[spark]'"
+    ) from error
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -87,7 +89,7 @@ def _cores(conf: Any) -> int | None:
 class IntileryDataSource(DataSource):
     """`format("intilery")`: see `register`."""
 
-    concurrency: Optional[int] = None
+    concurrency: int | None = None
 
     @classmethod
     def name(cls) -> str:
@@ -124,7 +126,7 @@ class _Job:
             name = _KNOWN.get(written.replace("_", "").lower())
             if name is None:
                 near = _native.did_you_mean(written, list(_KNOWN.values()))
-                raise refuse(written, "unknown_option", f"format(\"intilery\") has no option {written!r}{near}")
+                raise refuse(written, "unknown_option", f'format("intilery") has no option {written!r}{near}')
             if name == "auth_token" or ("@" in value and _CONNECTION.get(name, {}).get("secret")):
                 raise refuse(
                     name,
@@ -261,11 +263,13 @@ class _Job:
             )
         for reason, count in stats.failed_by_reason.items():
             if count > before.get(reason, 0) and (self.rejects is None or reason not in ("rejected", "too_large")):
-                raise DeliveryError(f"{count - before.get(reason, 0)} events were not delivered ({reason})", code=reason)
+                raise DeliveryError(
+                    f"{count - before.get(reason, 0)} events were not delivered ({reason})", code=reason
+                )
 
     # On the driver again.
 
-    def finish(self, messages: Sequence[Optional[WriterCommitMessage]], outcome: str, batch: int | None) -> None:
+    def finish(self, messages: Sequence[WriterCommitMessage | None], outcome: str, batch: int | None) -> None:
         """Logs the sum of the tasks' reports, and appends it to the report file."""
         tasks = [message for message in messages if isinstance(message, TaskReport)]
         summed = {
@@ -330,10 +334,10 @@ class _BatchWriter(DataSourceArrowWriter):
     def write(self, iterator: Iterator[pa.RecordBatch]) -> TaskReport:
         return self._job.send(iterator, "", "")
 
-    def commit(self, messages: list[Optional[WriterCommitMessage]]) -> None:
+    def commit(self, messages: list[WriterCommitMessage | None]) -> None:
         self._job.finish(messages, "committed", None)
 
-    def abort(self, messages: list[Optional[WriterCommitMessage]]) -> None:
+    def abort(self, messages: list[WriterCommitMessage | None]) -> None:
         self._job.finish(messages, "aborted", None)
 
 
@@ -349,8 +353,8 @@ class _StreamWriter(DataSourceStreamArrowWriter):
             raise ConfigurationError("Spark does not say which batch this is", code="required", option="batchId")
         return self._job.send(iterator, query, f"batch-{batch}-")
 
-    def commit(self, messages: list[Optional[WriterCommitMessage]], batchId: int) -> None:
+    def commit(self, messages: list[WriterCommitMessage | None], batchId: int) -> None:
         self._job.finish(messages, "committed", batchId)
 
-    def abort(self, messages: list[Optional[WriterCommitMessage]], batchId: int) -> None:
+    def abort(self, messages: list[WriterCommitMessage | None], batchId: int) -> None:
         self._job.finish(messages, "aborted", batchId)

@@ -15,24 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyspark
 import pytest
-
-pyspark = pytest.importorskip("pyspark")
-
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
+from test_docs import snippet
 
 import intilery.spark
 from intilery.spark import _cores
 from intilery.testing import Sandbox
-from test_docs import snippet
 
 TOKEN = "the-token-of-the-tests-of-spark"
 DAY = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
 ENVIRONMENT = {
     "PYSPARK_PYTHON": sys.executable,
     "SPARK_LOCAL_IP": "127.0.0.1",
-    "INTILERY_AUTH_TOKEN": TOKEN,
     "INTILERY_CLIENT_ID": "hea",
     "INTILERY_ACCOUNT_ID": "hea",
     "INTILERY_BRAND_ID": "HEA",
@@ -57,6 +54,7 @@ def spark(folder: Path) -> Iterator[SparkSession]:
         options = {
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
+            "spark.executorEnv.INTILERY_AUTH_TOKEN": TOKEN,
             "spark.ui.enabled": "false",
             "spark.eventLog.enabled": "true",
             "spark.eventLog.compress": "false",
@@ -123,7 +121,9 @@ def test_every_row_becomes_the_event_that_send_many_makes_of_it(
         Row(who=f"u{n}", at=DAY, total=decimal.Decimal("77.00"), lines=[Row(sku="s", n=n)], note=None, left="x")
         for n in range(10)
     ]
-    schema = "who string, at timestamp, total decimal(9,2), lines array<struct<sku string, n int>>, note string, left string"
+    schema = (
+        "who string, at timestamp, total decimal(9,2), lines array<struct<sku string, n int>>, note string, left string"
+    )
     frame = spark.createDataFrame(rows, schema)
     save(frame, sandbox, userId="who", TIMESTAMP="at", exclude="left", report=tmp_path / "report")
     arrived = raw(sandbox)
@@ -154,7 +154,7 @@ def test_the_same_data_sent_again_has_the_same_ids_in_whatever_order_its_rows_co
 
 def executors(spark: SparkSession) -> list[int]:
     """The processes that run tasks."""
-    jvm = spark.sparkContext._gateway.proc.pid  # type: ignore[union-attr]
+    jvm = spark.sparkContext._gateway.proc.pid
     children = " ".join(path.read_text() for path in Path(f"/proc/{jvm}/task").glob("*/children")).split()
     return [int(pid) for pid in children if b"CoarseGrained" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 

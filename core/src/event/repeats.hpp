@@ -14,7 +14,7 @@ namespace intilery::event {
 /// its equals can tell them apart, as its place cannot. About 40 bytes for each row. Used by one thread.
 class Repeats {
  public:
-  /// \param row its place this time. Asked again for the same one, as for a row that found no room, the answer is the same.
+  /// \param row its place this time. Asked again for the same one, as for a row that found no room, the answer stays.
   /// \param content of what the row says; its beginning is told apart from other rows'.
   /// \returns 1 for the first of equal rows, and so on.
   std::uint64_t number(std::uint64_t row, const MessageId& content) {
