@@ -154,7 +154,7 @@ def test_the_same_data_sent_again_has_the_same_ids_in_whatever_order_its_rows_co
 
 def executors(spark: SparkSession) -> list[int]:
     """The processes that run tasks."""
-    jvm = spark.sparkContext._gateway.proc.pid
+    jvm = spark.sparkContext._gateway.proc.pid  # type: ignore[union-attr]
     children = " ".join(path.read_text() for path in Path(f"/proc/{jvm}/task").glob("*/children")).split()
     return [int(pid) for pid in children if b"CoarseGrained" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
@@ -203,7 +203,7 @@ def test_a_batch_of_a_stream_that_is_played_again_has_the_same_ids(
         query = (
             stream.json(str(tmp_path / "in"))
             .writeStream.format("intilery")
-            .options(**options)  # type: ignore[arg-type]
+            .options(**options)
             .option("checkpointLocation", str(tmp_path / "checkpoint"))
             .trigger(availableNow=True)
             .start()
