@@ -20,6 +20,7 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from test_docs import snippet
+from test_pace import free_port, redis
 
 import intilery.spark
 from intilery.spark import _cores
@@ -186,6 +187,24 @@ def test_with_one_of_two_executors_killed_all_arrives_at_the_accounts_rate_and_w
     assert stats["requests"].get("429", 0) <= 2  # new processes begin with a share of the burst
     (told,) = report(tmp_path / "report")
     assert (told["rows"], told["delivered"], told["outcome"]) == (4_000, 4_000, "committed")
+
+
+def test_the_rate_is_shared_by_a_store_or_by_a_number_and_one_of_them_must_be_there(
+    spark: SparkSession, sandbox: Sandbox
+) -> None:
+    port = free_port()
+    spark.dataSource.register(intilery.spark.IntileryDataSource)  # without the session's number
+    try:
+        with pytest.raises(Exception, match="give rate_limit_store, or concurrency"):
+            save(orders(spark, 10, 1), sandbox)
+        assert sandbox.requests() == []
+        save(orders(spark, 10, 1), sandbox, concurrency=4)
+        with redis(port):
+            save(orders(spark, 200), sandbox, rate_limit_store=f"redis://127.0.0.1:{port}", delivery="event")
+    finally:
+        intilery.spark.register(spark)
+    assert sandbox.event_count() == 210
+    assert set(sandbox.stats()["requests"]) == {"200"}
 
 
 def test_a_batch_of_a_stream_that_is_played_again_has_the_same_ids(
