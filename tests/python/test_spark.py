@@ -348,7 +348,8 @@ def test_the_snippet_of_the_page_runs(
     assert {**told, "at": "", "tasks": 2} == {**shown, "at": ""}
 
 
-def test_no_log_plan_or_event_of_spark_holds_the_token(spark: SparkSession, folder: Path) -> None:
+def test_no_log_plan_or_event_of_spark_holds_the_token(spark: SparkSession, sandbox: Sandbox, folder: Path) -> None:
+    save(orders(spark, 10, 1), sandbox)
     written = [path for part in ("events", "home/work") for path in (folder / part).rglob("*") if path.is_file()]
     texts = {path: path.read_bytes() for path in written if path.suffix not in (".jar", ".crc")}
     assert any(b"SparkListenerTaskEnd" in text for text in texts.values())
