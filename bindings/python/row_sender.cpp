@@ -201,6 +201,9 @@ class RowSender {
     ++number_;
   }
 
+  /// The source's rows may come in another order the next time, so the message ids must not follow from their places.
+  void unordered() { repeats_.emplace(); }
+
   std::uint64_t next_row() const { return number_; }
 
   /// `(through, settled, total, rejects, failures)` so far; the last two since the last time.
@@ -253,10 +256,10 @@ class RowSender {
     });
   }
 
-  Draft new_draft() const {
+  Draft new_draft() {
     Draft draft{.action = action_};
     if (!event_.empty()) draft.event = event_;
-    draft.origin = event::RowOrigin{source_, number_};
+    draft.origin = event::RowOrigin{source_, number_, repeats_ ? &*repeats_ : nullptr};
     return draft;
   }
 
@@ -381,6 +384,7 @@ class RowSender {
   bool stop_;  ///< A mistake ends the run before its row.
   std::vector<std::uint64_t> broken_;
   rows::Columns columns_;
+  std::optional<event::Repeats> repeats_;  ///< Of a source without an order.
   std::shared_ptr<rows::RowLedger> ledger_;
   py::object capsule_;  ///< Owns the stream.
   std::optional<ArrowStream> stream_;
@@ -418,6 +422,7 @@ void define_row_sender(py::module_& module) {
       }))
       .def("open", &RowSender::open)
       .def("step", &RowSender::step)
+      .def("unordered", &RowSender::unordered)
       .def("send", &RowSender::send)
       .def("reject", static_cast<void (RowSender::*)()>(&RowSender::reject))
       .def_property_readonly("next_row", &RowSender::next_row)

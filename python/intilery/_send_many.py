@@ -90,6 +90,7 @@ class Run:
         source: object,
         options: Mapping[str, Any],
         given_up: Callable[[], bool] | None = None,
+        ordered: bool = True,
     ) -> None:
         given = dict(options)
         mapping, on_invalid, rejects, checkpoint, limit = (
@@ -138,6 +139,8 @@ class Run:
                 [row.row for row in broken],
                 (self.source.names or Names(None, None, None, None, None, False, frozenset())).native(),
             )
+            if not ordered:
+                self._sender.unordered()
             self._before = self._checkpoint.tally if self._checkpoint is not None else [0] * 5
             self._resumed = self._before[0]
             self._total = (0, 0, 0, 0, 0)

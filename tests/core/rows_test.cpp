@@ -7,6 +7,7 @@
 #include "event/bad_value.hpp"
 #include "event/blake2b.hpp"
 #include "event/message_id.hpp"
+#include "event/repeats.hpp"
 #include "queue/event.hpp"
 #include "rows/json_row.hpp"
 #include "rows/row_ledger.hpp"
@@ -51,6 +52,16 @@ TEST(MessageIdTest, IsDerivedFromItsPartsAsAUuidOfVersion8) {
   EXPECT_NE(std::string("89ab").find(id[19]), std::string::npos);
   EXPECT_NE(id, derive({"ab", ""}));
   EXPECT_NE(id, derive({"", "ab"}));
+}
+
+TEST(RepeatsTest, NumbersARowAmongItsEqualsAndTheSameRowOnce) {
+  const auto content = [](std::string_view text) { return MessageId::derive({&text, 1}); };
+  event::Repeats repeats;
+  EXPECT_EQ(repeats.number(1, content("a")), 1u);
+  EXPECT_EQ(repeats.number(2, content("b")), 1u);
+  EXPECT_EQ(repeats.number(3, content("a")), 2u);
+  EXPECT_EQ(repeats.number(3, content("a")), 2u);  // it found no room, and is tried again
+  EXPECT_EQ(repeats.number(4, content("a")), 3u);
 }
 
 /// Reports fates of rows as a client does.

@@ -125,19 +125,25 @@ void write_data(JsonWriter& out, const ValueSource& source, Draft::Command comma
 
 /// What docs/data.md says of a row's message id.
 MessageId derived_id(const Draft& draft, std::int64_t moment, std::string_view body) {
-  const std::string row = std::to_string(draft.origin->row);
   const TimestampText text = format_timestamp(moment);
   const bool timed = draft.timestamp_ms || draft.timestamp.data() != nullptr;
   const std::string_view timestamp = timed ? std::string_view(text.data(), text.size()) : std::string_view();
-  const std::string_view parts[] = {draft.origin->source,
-                                    row,
-                                    name_of(draft.action),
-                                    draft.user_id,
-                                    draft.anonymous_id,
-                                    draft.event,
-                                    timestamp,
-                                    body};
-  return MessageId::derive(parts);
+  const auto with = [&](std::uint64_t number) {
+    const std::string row = std::to_string(number);
+    const std::string_view parts[] = {draft.origin->source,
+                                      row,
+                                      name_of(draft.action),
+                                      draft.user_id,
+                                      draft.anonymous_id,
+                                      draft.event,
+                                      timestamp,
+                                      body};
+    return MessageId::derive(parts);
+  };
+  if (draft.origin->repeats == nullptr) return with(draft.origin->row);
+  MessageId first = with(1);
+  const std::uint64_t number = draft.origin->repeats->number(draft.origin->row, first);
+  return number == 1 ? first : with(number);
 }
 
 ValueSource json_source(const std::string_view& json) {
