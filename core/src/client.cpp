@@ -25,10 +25,10 @@ namespace {
 
 using Callback = std::function<void(const Receipt&)>;
 using Clock = std::chrono::steady_clock;
-using std::chrono::milliseconds;
 using event::Action;
 using event::Draft;
 using event::ValueSource;
+using std::chrono::milliseconds;
 
 void write_raw(event::JsonWriter& out, const void* value) {
   event::write_checked_json(out, static_cast<const RawJson*>(value)->text);
@@ -323,9 +323,8 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
 
   template <class T, class Reader>
   Reading<T> reading(Reader reader, milliseconds timeout, std::uint16_t brand) {
-    return Reading<T>([self = shared_from_this(), reader = std::make_shared<Reader>(std::move(reader)), timeout, brand] {
-      return self->core.next(*reader, timeout, self->waiting, brand);
-    });
+    return Reading<T>([self = shared_from_this(), reader = std::make_shared<Reader>(std::move(reader)), timeout,
+                       brand] { return self->core.next(*reader, timeout, self->waiting, brand); });
   }
 
   const decltype(Options::before_send) before_send;

@@ -130,8 +130,9 @@ class ClientCore {
   /// \throws what the reader does, and ClosedError, TimeoutError.
   template <class Reader>
   auto next(Reader& reader, std::chrono::milliseconds timeout, Waiting& waiting, std::uint16_t brand = Brands::own) {
-    return reader.next([&](const std::string& path, TimePoint deadline) { return read(path, deadline, waiting, brand); },
-                       std::chrono::steady_clock::now() + timeout);
+    return reader.next(
+        [&](const std::string& path, TimePoint deadline) { return read(path, deadline, waiting, brand); },
+        std::chrono::steady_clock::now() + timeout);
   }
   /// One GET behind `/v1/`.
   /// \throws ClosedError, TimeoutError; DeliveryError with `dry_run`.

@@ -96,8 +96,8 @@ class _Base(_native.ClientBase):
         """A view on this client for another brand of the account.
 
         Events through it go to that brand, and what is read back is that brand's. The queue, the connections, the rate
-        and all else are this client's: `flush`, `close` and `stats` are of the whole. Leaving a `with` on a view, or dropping
-        it, closes nothing; a view keeps its client.
+        and all else are this client's: `flush`, `close` and `stats` are of the whole. Leaving a `with` on a view, or
+        dropping it, closes nothing; a view keeps its client.
 
         Raises:
             ConfigurationError: The name makes no sense as `brand_id`.

@@ -16,7 +16,7 @@ from . import _native
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped]
 
     from ._client import AsyncClient, Client
 
@@ -153,8 +153,8 @@ class _AsyncIterator(AsyncIterator[_T]):
 class Events(_Iterator[Event]):
     """Events, one at a time; a page of them is read whenever one is needed.
 
-    An error ends no reading: `next()` goes on where it was. In a table `raw_data` is JSON text, since events of different
-    names hold different things.
+    An error ends no reading: `next()` goes on where it was. In a table `raw_data` is JSON text, since events of
+    different names hold different things.
     """
 
     def to_pandas(self) -> pd.DataFrame:
@@ -225,10 +225,11 @@ def _columns(events: list[Event]) -> dict[str, list[Any]]:
 
 def _to_pandas(events: list[Event]) -> pd.DataFrame:
     pandas = _library("pandas")
-    columns: dict[str, Any] = {name: pandas.Series(values, dtype=object) for name, values in _columns(events).items()}
-    for name in _TIMES:
-        columns[name] = pandas.to_datetime(columns[name], utc=True)
-    table: pd.DataFrame = pandas.DataFrame(columns)
+    series = {
+        name: pandas.Series(values, dtype="datetime64[ms, UTC]" if name in _TIMES else object)
+        for name, values in _columns(events).items()
+    }
+    table: pd.DataFrame = pandas.DataFrame(series)
     return table
 
 

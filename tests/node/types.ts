@@ -1,6 +1,6 @@
 // Checked by `tsc`: right code passes, and each line marked so is an error.
 import { metrics } from '@opentelemetry/api'
-import { Client, type Flush, type Receipt } from 'intilery'
+import { Client, type Flush, type Profile, type Receipt } from 'intilery'
 import { instrument } from 'intilery/otel'
 import { Sandbox } from 'intilery/testing'
 
@@ -20,6 +20,12 @@ export async function right(token: string): Promise<number> {
   const receipt: Receipt = await client.track({ userId: 'u', event: 'E', properties: { x: 1 }, timestamp: new Date() })
   const view: Client = client.brand('HEB')
   view.track({ userId: 'u', event: 'E' })
+  for await (const event of client.events({ userId: 'u', include: ['E'], start: new Date(), sort: 'asc' })) {
+    console.log(event.eventTime?.getTime(), event.rawData.properties)
+  }
+  const profile: Profile | null = await client.profile({ email: 'x', timeout: 1000 })
+  const everybody: Profile[] = await client.profiles().toArray()
+  console.log(profile?.traits, everybody.length)
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
   return receipt.status + flush.remaining + sandbox.port
@@ -46,4 +52,10 @@ export function wrong(client: Client): void {
   new Client({ waitUntil: true })
   // @ts-expect-error no such choice
   new Client({ delivery: 'fast' })
+  // @ts-expect-error misspelt
+  client.events({ userID: 'u' })
+  // @ts-expect-error no such order
+  client.events({ sort: 'up' })
+  // @ts-expect-error nobody
+  client.profile({})
 }

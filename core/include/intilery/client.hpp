@@ -68,8 +68,8 @@ class Client {
   static Client from_env(Hooks hooks = {});
 
   /// A view on this client for another brand of the account. Events through it go to that brand, and what is read back
-  /// is that brand's; the queue, the connections, the rate and all else are this client's, so `flush`, `close` and `stats`
-  /// are of the whole. A view that outlives its client is closed.
+  /// is that brand's; the queue, the connections, the rate and all else are this client's, so `flush`, `close` and
+  /// `stats` are of the whole. A view that outlives its client is closed.
   /// \throws ConfigurationError naming `brand_id`.
   Client brand(std::string_view brand_id) const;
 

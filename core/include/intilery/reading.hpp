@@ -17,7 +17,7 @@ namespace intilery {
 
 /// An event as the service has it.
 struct Event {
-  std::string event_id;  ///< The service's name for it, as in Receipt.
+  std::string event_id;                                             ///< The service's name for it, as in Receipt.
   std::optional<std::chrono::system_clock::time_point> event_time;  ///< When it happened, to the millisecond.
   std::optional<std::chrono::system_clock::time_point> received_time;
   std::string action;  ///< `track` …
@@ -60,7 +60,8 @@ struct EventQuery {
   std::optional<std::chrono::system_clock::time_point> end = {};
   Sort sort = Sort::descending;
   std::optional<std::size_t> limit = {};  ///< Not more than so many.
-  std::chrono::milliseconds timeout = std::chrono::seconds(30);  ///< How long the next event may take, retries included.
+  std::chrono::milliseconds timeout =
+      std::chrono::seconds(30);  ///< How long the next event may take, retries included.
 };
 
 /// What is read, one at a time, a page whenever one is needed. An input range:

@@ -285,8 +285,8 @@ void EventStream::fetch(const ReadPage& read, TimePoint deadline) {
   std::vector<Event> events;
   for (json& given : page) events.push_back(event_of(given));
 
-  // The event that the window was moved to must be met again. Else the server leaves the bound itself out, and the window
-  // is widened by a millisecond.
+  // The event that the window was moved to must be met again. Else the server leaves the bound itself out, and the
+  // window is widened by a millisecond.
   if (std::exchange(bound_is_unproven_, false) && (events.empty() || ms_of(events.front().event_time) != last_ms_)) {
     bound_margin_ = milliseconds(query_.ascending ? -1 : 1);
     *bound() += bound_margin_;
@@ -412,7 +412,8 @@ std::vector<Profile> ProfileReader::next(const ReadPage& read, TimePoint deadlin
 
 std::optional<Profile> find_profile(const ProfileKey& key, const ReadPage& read, TimePoint deadline) {
   const auto [id_type, id] = key_of(key.user_id, key.email, key.id);
-  if (id_type.empty()) throw ValidationError("required", "userId", "one of userId, email and id must say whose profile");
+  if (id_type.empty())
+    throw ValidationError("required", "userId", "one of userId, email and id must say whose profile");
   std::vector<Profile> profiles = profiles_of(id_type, id, read, deadline);
   if (profiles.empty()) return std::nullopt;
   if (profiles.size() > 1) {

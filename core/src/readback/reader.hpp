@@ -43,9 +43,9 @@ class EventStream {
   bool ended_ = false;
   /// The events of this window by their id, and those of the one before that may be in this one, too.
   std::unordered_map<std::string, std::optional<std::int64_t>> seen_;
-  std::optional<std::int64_t> last_ms_;          ///< Time of the last event.
-  bool bound_is_unproven_ = false;               ///< The window was moved, and it is not known whether its bound is in.
-  std::chrono::milliseconds bound_margin_{0};    ///< What to add to a bound so that it is.
+  std::optional<std::int64_t> last_ms_;        ///< Time of the last event.
+  bool bound_is_unproven_ = false;             ///< The window was moved, and it is not known whether its bound is in.
+  std::chrono::milliseconds bound_margin_{0};  ///< What to add to a bound so that it is.
 };
 
 /// The events that a query wants.
