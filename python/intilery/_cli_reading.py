@@ -239,8 +239,7 @@ class _Events:
     def __init__(self, as_json: bool) -> None:
         self._json = as_json
         self._is_terminal = sys.stdout.isatty()
-        if self._is_terminal and not as_json:
-            self._line(["TIME", "EVENT", "USER", "DATA"])
+        self._has_head = as_json or not self._is_terminal
 
     def __call__(self, event: Event) -> None:
         if self._json:
@@ -260,6 +259,9 @@ class _Events:
                 )
             )
             return
+        if not self._has_head:
+            self._line(["TIME", "EVENT", "USER", "DATA"])
+            self._has_head = True
         raw = event.raw_data
         data = raw.get("properties") or raw.get("traits") or {}
         self._line([_text(value) for value in (_iso(event.event_time) or "", event.name, event.user_id or "", data)])

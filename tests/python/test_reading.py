@@ -74,6 +74,15 @@ def test_a_query_narrows_down(sandbox: Sandbox) -> None:
         assert list(client.events("nobody")) == []
 
 
+def test_moments_may_be_far_away(sandbox: Sandbox) -> None:
+    far = datetime(2500, 1, 1, tzinfo=timezone.utc)
+    with sandbox.client() as client:
+        client.track("u", "Far", timestamp=far)
+        send(client, 1)
+        assert [event.event_time for event in client.events()] == [far, MOMENT]
+        assert numbers(list(client.events(start="0001-01-01T00:00:00Z", end="2400-12-31T00:00:00Z"))) == [0]
+
+
 @pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["name"])
 def test_the_vectors_of_reading_hold(sandbox: Sandbox, case: dict[str, Any]) -> None:
     if "python" not in case.get("languages", ["python"]):

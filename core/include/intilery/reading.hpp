@@ -17,9 +17,9 @@ namespace intilery {
 
 /// An event as the service has it.
 struct Event {
-  std::string event_id;                                             ///< The service's name for it, as in Receipt.
-  std::optional<std::chrono::system_clock::time_point> event_time;  ///< When it happened, to the millisecond.
-  std::optional<std::chrono::system_clock::time_point> received_time;
+  std::string event_id;  ///< The service's name for it, as in Receipt.
+  std::optional<std::chrono::sys_time<std::chrono::milliseconds>> event_time;  ///< When it happened.
+  std::optional<std::chrono::sys_time<std::chrono::milliseconds>> received_time;
   std::string action;  ///< `track` …
   std::string name;    ///< By which `include` and `exclude` know it: the event's name, or else its action.
   std::string client_id;

@@ -15,8 +15,15 @@ namespace intilery::readback {
 namespace {
 
 using nlohmann::json;
-using Moment = std::chrono::system_clock::time_point;
 using std::chrono::milliseconds;
+using Moment = PageQuery::Moment;
+using WireMoment = std::chrono::sys_time<milliseconds>;
+
+/// The nearest moment that a query can hold, whose nanoseconds end in the years 1677 and 2262.
+Moment moment_at(std::int64_t ms) {
+  constexpr std::int64_t furthest = std::chrono::floor<std::chrono::days>(Moment::duration::max()) / milliseconds(1);
+  return Moment(milliseconds(std::clamp(ms, -furthest, furthest)));
+}
 
 [[noreturn]] void fail(std::string code, std::string message) {
   throw_error({.kind = ErrorKind::delivery, .code = std::move(code), .message = "reading back: " + message});
@@ -36,9 +43,9 @@ std::string text_of(const json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-std::optional<Moment> moment_of(const json& object, const char* key) {
+std::optional<WireMoment> moment_of(const json& object, const char* key) {
   try {
-    return Moment(milliseconds(event::parse_timestamp(text_of(object, key))));
+    return WireMoment(milliseconds(event::parse_timestamp(text_of(object, key))));
   } catch (const event::BadValue&) {
     return std::nullopt;
   }
@@ -56,15 +63,15 @@ Event event_of(json& given) {
               .brand_id = text_of(given, "brandId"),
               .user_id = text_of(given, "userId"),
               .raw_data = json::object()};
-  if (const auto raw = given.find("rawData"); raw != given.end()) event.raw_data = std::move(*raw);
-  if (event.raw_data.is_object()) event.name = text_of(event.raw_data, "event");
+  if (const auto raw = given.find("rawData"); raw != given.end() && raw->is_object()) event.raw_data = std::move(*raw);
+  event.name = text_of(event.raw_data, "event");
   if (event.name.empty()) event.name = event.action;
   return event;
 }
 
-std::optional<std::int64_t> ms_of(const std::optional<Moment>& moment) {
+std::optional<std::int64_t> ms_of(const std::optional<WireMoment>& moment) {
   if (!moment) return std::nullopt;
-  return std::chrono::floor<milliseconds>(moment->time_since_epoch()).count();
+  return moment->time_since_epoch().count();
 }
 
 std::string profile_path(const std::string& id_type, const std::string& id, const char* what) {
@@ -165,7 +172,7 @@ class QueryMembers {
     const std::string text = this->text(name);
     if (text.empty()) return std::nullopt;
     try {
-      return event::under(name, [&] { return Moment(milliseconds(event::parse_timestamp(text))); });
+      return event::under(name, [&] { return moment_at(event::parse_timestamp(text)); });
     } catch (event::BadValue& bad) {
       throw event::validation_error(std::move(bad));
     }
@@ -303,7 +310,7 @@ void EventStream::fetch(const ReadPage& read, TimePoint deadline) {
 
 void EventStream::move_window() {
   if (!last_ms_) fail("invalid_answer", "an event has no eventTime, so reading cannot go on behind the first 10,000");
-  const Moment moved = Moment(milliseconds(*last_ms_)) + bound_margin_;
+  const Moment moved = moment_at(*last_ms_) + bound_margin_;
   if (bound() == moved) {
     fail("too_many_at_once",
          "10,000 events or more lie in one millisecond, and the API shows no more of them; narrow it down with include "
@@ -336,6 +343,7 @@ void EventReader::add_stream(std::string id_type, std::string id) {
 }
 
 void EventReader::find_streams(const ReadPage& read, TimePoint deadline) {
+  streams_.clear();
   for (const json& meta : said_of("email", query_.email, "meta", read, deadline)) {
     const std::string id = text_of(meta, "id");
     const std::string user_id = text_of(meta, "userId");
