@@ -164,3 +164,13 @@ def test_whoever_reads_may_stop_at_any_line(sandbox: Sandbox, client: Client) ->
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=30) == 0
+
+
+def test_ctrl_c_ends_a_list_that_waits_for_the_accounts_pace(sandbox: Sandbox, client: Client) -> None:
+    send(client, 150)
+    process = start(sandbox, "events", "list", "--all", "--json", INTILERY_RATE_LIMIT="0.01", INTILERY_BURST="1")
+    assert process.stdout is not None
+    process.stdout.readline()  # the first page is there, the second is minutes away
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
