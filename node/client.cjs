@@ -8,6 +8,7 @@ const { ConfigurationError, makeError } = require('./errors.cjs')
 const { FailureLog } = require('./failure_log.cjs')
 const { Log, levels } = require('./log.cjs')
 const { load } = require('./native.cjs')
+const { Reading, eventOf, profileOf } = require('./reading.cjs')
 const { isFaithful, maxDepth, serialise } = require('./values.cjs')
 
 const native = load('intilery')
@@ -351,6 +352,41 @@ class Client extends EventEmitter {
     }
     const brand = this.#brand >>> brandShift
     return this.#whole.#ask((call) => this.#whole.#wires.verify(call, ids, options.userId, timeout, brand))
+  }
+
+  events(query = {}) {
+    return new Reading(this.#reading('events', query, eventOf))
+  }
+
+  async profile(query) {
+    const [profile] = await this.#reading('profile', query, profileOf)()
+    return profile ?? null
+  }
+
+  profiles(query = {}) {
+    return new Reading(this.#reading('profiles', query, profileOf))
+  }
+
+  /** A function that reads some more of what is asked for. */
+  #reading(what, query, make) {
+    if (!isObject(query)) {
+      throw makeError({ kind: 'validation', code: 'wrong_type', path: '', message: `${what} takes one object` })
+    }
+    const { timeout, ...members } = query
+    const patience = timeout === undefined ? 30_000 : (timeoutOf(query, what) ?? 2 ** 40)
+    const text = serialise(members)
+    if (typeof text !== 'string') {
+      const [code, , path] = text
+      throw makeError({ kind: 'validation', code, path, message: `${path} is nothing that can be asked for` })
+    }
+    const client = this.#whole
+    const reader = client.#wires.openReading(what, text)
+    if (reader.kind !== undefined) throw makeError(reader)
+    const brand = this.#brand >>> brandShift
+    return async () => {
+      const list = await client.#ask((call) => client.#wires.read(call, reader, patience, brand))
+      return JSON.parse(list).map(make)
+    }
   }
 
   drained() {

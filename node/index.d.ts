@@ -210,6 +210,73 @@ export interface Verification {
   complete: boolean
 }
 
+/** An event as the service has it. */
+export interface Event {
+  /** The service's name for it, as in Receipt. */
+  eventId: string
+  /** When it happened, to the millisecond. */
+  eventTime: Date | undefined
+  receivedTime: Date | undefined
+  /** `track` and so on. */
+  action: string
+  /** By which `include` and `exclude` know it: the event's name, or else its action. */
+  name: string
+  clientId: string
+  accountId: string
+  brandId: string
+  userId: string | undefined
+  /** What was sent, with `action`. */
+  rawData: Record<string, unknown>
+}
+
+/** A customer as the service has them. */
+export interface Profile {
+  /** The service's own: `client.events({ id: profile.id })`. */
+  id: string | undefined
+  userId: string | undefined
+  traits: Record<string, unknown>
+  /** What else the service says. */
+  meta: Record<string, unknown>
+}
+
+/** Whose profile; exactly one of them. */
+export type ProfileKey = { userId: string } | { email: string } | { id: string }
+
+/** Which events, and in which order. */
+export interface EventQuery {
+  /** Only this user's. Of userId, email and id at most one. */
+  userId?: string | null
+  /** Only those of the customers with this email. */
+  email?: string | null
+  /** Only those of the profile with this id. */
+  id?: string | null
+  /** Only events of these names. */
+  include?: string | readonly string[] | null
+  /** No events of these names. */
+  exclude?: string | readonly string[] | null
+  /** Not before this moment: a Date, or ISO-8601 text with a zone. */
+  start?: Date | string | null
+  /** Not after it. */
+  end?: Date | string | null
+  /** Default: `desc`, the newest first. */
+  sort?: 'asc' | 'desc' | null
+  /** Not more than so many. */
+  limit?: number | null
+  /** How long the next event may take, retries included. Default: 30000. */
+  timeout?: number
+}
+
+/**
+ * What is read back, one at a time; a page whenever one is needed. `next` rejects with DeliveryError, AuthError,
+ * TimeoutError or ClosedError; after any of them the reading can go on where it was.
+ */
+export interface Reading<T> extends AsyncIterableIterator<T> {
+  next(): Promise<IteratorResult<T, undefined>>
+  [Symbol.asyncIterator](): Reading<T>
+  /** All that is left. */
+  toArray(): Promise<T[]>
+}
+
 export interface Failure {
   error: IntileryError
   event: { messageId: string }
@@ -236,8 +303,8 @@ export class Client extends EventEmitter<ClientEvents> {
   static fromEnv(options?: Options): Client
 
   /**
-   * A view on this client for another brand of the account: events through it go to that brand, and `verify` reads that
-   * brand. The queue, the connections, the rate and all else are this client's: `flush`, `close`, `stats` and the events
+   * A view on this client for another brand of the account: events through it go to that brand, and what is read back is
+   * that brand's. The queue, the connections, the rate and all else are this client's: `flush`, `close`, `stats` and the events
    * `failure` and `drain` are of the whole. `await using` closes no view.
    *
    * @throws {ConfigurationError} the name makes no sense as `brandId`
@@ -286,6 +353,20 @@ export class Client extends EventEmitter<ClientEvents> {
     messages: Iterable<string | { messageId: string }>,
     options?: { userId?: string; timeout?: number },
   ): Promise<Verification>
+  /**
+   * Reads events back, paced like everything else: `for await (const event of client.events({ userId }))`.
+   * docs/reading.md has the limits.
+   *
+   * @throws {ValidationError} a mistake in the query
+   */
+  events(query?: EventQuery): Reading<Event>
+  /**
+   * A customer's traits, and what else the service says of them; null if it knows nobody by that key. Rejects as `events`
+   * throws, also if several customers have the email, and as a Reading does.
+   */
+  profile(key: ProfileKey & { timeout?: number }): Promise<Profile | null>
+  /** All customers, or those who have an email. Throws as `events`. */
+  profiles(query?: { email?: string | null; timeout?: number }): Reading<Profile>
   /** The counters of now. Cheap. */
   stats(): Stats
   /** Replaces the token, and goes on if the old one was refused. @throws {ConfigurationError} */

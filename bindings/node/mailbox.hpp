@@ -29,10 +29,10 @@ struct LogLine {
   std::string text;
 };
 
-/// A blocking call (flush, close, verify) that ended.
+/// A blocking call (flush, close, verify, read) that ended.
 struct Answer {
   double call = 0;
-  std::variant<Flush, Verification, ErrorInfo> result;
+  std::variant<Flush, Verification, ErrorInfo, std::string> result;
 };
 
 struct Mail {

@@ -10,6 +10,7 @@
 #include "call.hpp"
 #include "convert.hpp"
 #include "intilery/version.hpp"
+#include "readback/reader.hpp"
 
 namespace intilery::node {
 
@@ -31,6 +32,8 @@ class StoppableWaiting : public Waiting {
  private:
   const std::atomic<bool>& stopping_;
 };
+
+using SharedReader = std::shared_ptr<readback::JsonReader>;
 
 std::optional<std::chrono::milliseconds> timeout_of(const Napi::Value& value) {
   if (!value.IsNumber()) return std::nullopt;
@@ -135,6 +138,22 @@ Napi::Object NodeClient::wires(Napi::Env env) {
                [&client, ids = std::move(ids), user_id = std::move(user_id), timeout, brand](Waiting& waiting) {
                  return Result(client.core_->verify(ids, user_id, timeout, waiting, brand));
                });
+    return info.Env().Undefined();
+  });
+  add("openReading", [](NodeClient&, const Napi::CallbackInfo& info) -> Napi::Value {
+    const std::string what = info[0].As<Napi::String>();
+    const std::string query = info[1].As<Napi::String>();
+    auto reader = std::make_shared<readback::JsonReader>(what, nlohmann::json::parse(query, nullptr, false));
+    return Napi::External<SharedReader>::New(info.Env(), new SharedReader(std::move(reader)),
+                                             [](Napi::Env, SharedReader* owner) { delete owner; });
+  });
+  add("read", [](NodeClient& client, const Napi::CallbackInfo& info) {
+    const SharedReader reader = *info[1].As<Napi::External<SharedReader>>().Data();
+    const auto timeout = *timeout_of(info[2]);
+    const auto brand = static_cast<std::uint16_t>(info[3].As<Napi::Number>().Uint32Value());
+    client.run(info[0].As<Napi::Number>(), [&client, reader, timeout, brand](Waiting& waiting) {
+      return Result(client.core_->next(*reader, timeout, waiting, brand));
+    });
     return info.Env().Undefined();
   });
   add("stats", [](NodeClient& client, const Napi::CallbackInfo& info) -> Napi::Value {
@@ -342,6 +361,7 @@ void NodeClient::deliver_rest(napi_env env, napi_value dispatch) {
     Napi::Value result = nothing;
     if (const auto* flush = std::get_if<Flush>(&answer.result)) result = to_js(env, *flush);
     if (const auto* verification = std::get_if<Verification>(&answer.result)) result = to_js(env, *verification);
+    if (const auto* text = std::get_if<std::string>(&answer.result)) result = Napi::Value(env, text_of(env, *text));
     tell(Dispatch::answer,
          {Napi::Number::New(env, answer.call), error != nullptr ? Napi::Value(to_js(env, *error)) : nothing, result});
   }

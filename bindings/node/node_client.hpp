@@ -44,7 +44,7 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
   Napi::Object wires(Napi::Env env);
 
  private:
-  using Result = std::variant<Flush, Verification, ErrorInfo>;
+  using Result = decltype(Answer::result);
 
   /// The hot path, without node-addon-api. \returns undefined (accepted), true (suspicious: serialise exactly), a text
   /// (accepted, under this id of the caller's) or an error's fields.

@@ -13,6 +13,8 @@
 #include "gil_waiting.hpp"
 #include "intilery/version.hpp"
 #include "nearest.hpp"
+#include "printable.hpp"
+#include "readback/reader.hpp"
 #include "registry.hpp"
 #include "row_sender.hpp"
 #include "values.hpp"
@@ -130,6 +132,25 @@ py::tuple verify(const py::object& self, const std::vector<std::string>& message
   return py::make_tuple(found.expected, found.found, found.missing, found.duplicate);
 }
 
+std::unique_ptr<readback::JsonReader> reading(const std::string& what, const py::dict& query) {
+  event::JsonWriter out;
+  try {
+    const PyValue given{query.ptr(), nullptr};
+    const event::ValueSource source = source_of(given);
+    source.write(out, source.value);
+  } catch (event::BadValue& bad) {
+    throw event::validation_error(std::move(bad));
+  }
+  return std::make_unique<readback::JsonReader>(what, nlohmann::json::parse(out.view()));
+}
+
+std::string next(readback::JsonReader& reader, const py::object& client, const py::object& timeout,
+                 const py::object& given_up) {
+  GilWaiting waiting(given_up);
+  return opened(client.ptr())
+      .core->next(reader, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting, brand_of(client.ptr()));
+}
+
 /// What a client's callback thread reads from. Holds no client, so that a client that is dropped can end.
 struct CallbackQueue {
   std::shared_ptr<PyObserver> observer;
@@ -232,6 +253,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("close", &close);
   module.def("stats", &stats);
   module.def("verify", &verify);
+  py::class_<readback::JsonReader>(module, "Reading").def(py::init(&reading)).def("next", &next);
+  module.def("printable", [](std::string_view text) { return printable(text); });
   module.def("set_auth_token", [](const py::object& self, const std::string& token) {
     OpenClient& client = opened(self.ptr());
     client.core->set_auth_token(token);

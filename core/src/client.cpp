@@ -17,6 +17,7 @@
 #include "event/timestamp.hpp"
 #include "failure_log.hpp"
 #include "intilery/version.hpp"
+#include "readback/reader.hpp"
 
 namespace intilery {
 
@@ -27,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 using event::Action;
 using event::Draft;
 using event::ValueSource;
+using std::chrono::milliseconds;
 
 void write_raw(event::JsonWriter& out, const void* value) {
   event::write_checked_json(out, static_cast<const RawJson*>(value)->text);
@@ -224,7 +226,7 @@ std::future<Receipt> Delivery::future() const {
 
 // Client.
 
-struct Client::Impl {
+struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   Impl(Options options, Hooks hooks)
       : before_send(std::move(options.before_send)),
         observer(std::make_shared<CppObserver>(std::move(hooks), options.debug)),
@@ -317,6 +319,12 @@ struct Client::Impl {
                    .data = event::source_of(data),
                    .command = Draft::Command::asset},
                   options);
+  }
+
+  template <class T, class Reader>
+  Reading<T> reading(Reader reader, milliseconds timeout, std::uint16_t brand) {
+    return Reading<T>([self = shared_from_this(), reader = std::make_shared<Reader>(std::move(reader)), timeout,
+                       brand] { return self->core.next(*reader, timeout, self->waiting, brand); });
   }
 
   const decltype(Options::before_send) before_send;
@@ -451,6 +459,22 @@ void Client::set_auth_token(std::string token) { impl_->core.set_auth_token(std:
 Verification Client::verify(std::span<const std::string> message_ids, std::string_view user_id,
                             std::chrono::milliseconds timeout) {
   return impl_->core.verify(message_ids, user_id, timeout, impl_->waiting, brand_);
+}
+
+Reading<Event> Client::events(EventQuery query) {
+  const milliseconds timeout = query.timeout;
+  return impl_->reading<Event>(readback::EventReader(std::move(query)), timeout, brand_);
+}
+
+std::optional<Profile> Client::profile(const ProfileKey& key, milliseconds timeout) {
+  const auto read = [&](const std::string& path, Clock::time_point deadline) {
+    return impl_->core.read(path, deadline, impl_->waiting, brand_);
+  };
+  return readback::find_profile(key, read, Clock::now() + timeout);
+}
+
+Reading<Profile> Client::profiles(std::string email, milliseconds timeout) {
+  return impl_->reading<Profile>(readback::ProfileReader(std::move(email)), timeout, brand_);
 }
 
 }  // namespace intilery

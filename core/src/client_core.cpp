@@ -123,6 +123,13 @@ struct ClientCore::Impl {
   void check_process() const {
     if (is_foreign()) throw_foreign();
   }
+  void check_reading() const {
+    check_process();
+    if (!options.dry_run) return;
+    throw_error({.kind = ErrorKind::delivery,
+                 .code = "dry_run",
+                 .message = "nothing was sent (dry_run is on), so there is nothing to read back"});
+  }
 
   void stop() {
     queue.close();
@@ -423,36 +430,37 @@ void ClientCore::set_auth_token(std::string token) {
   impl_->post([impl = impl_.get(), token = std::move(token)] { impl->engine.set_token(token, Clock::now()); });
 }
 
+delivery::ReadResult ClientCore::read(const std::string& path, TimePoint deadline, Waiting& waiting,
+                                      std::uint16_t brand) {
+  impl_->check_reading();
+  struct Answer {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::optional<delivery::ReadResult> result;
+  };
+  const auto answer = std::make_shared<Answer>();
+  const auto done = [answer](delivery::ReadResult result) {
+    const std::lock_guard lock(answer->mutex);
+    answer->result = std::move(result);
+    answer->changed.notify_all();
+  };
+  const bool posted = impl_->post([impl = impl_.get(), path, deadline, done, brand] {
+    impl->engine.read({.path = path, .deadline = deadline, .done = done, .brand = brand});
+  });
+  if (!posted) throw_error(closed());
+  std::unique_lock lock(answer->mutex);
+  if (!wait_in_slices(lock, answer->changed, deadline, waiting, [&] { return answer->result.has_value(); })) {
+    throw_error(
+        {.kind = ErrorKind::timeout, .code = "timeout", .message = "reading back took longer than its time-out"});
+  }
+  return std::move(*answer->result);
+}
+
 Verification ClientCore::verify(std::span<const std::string> message_ids, std::string_view user_id,
                                 milliseconds timeout, Waiting& waiting, std::uint16_t brand) {
-  impl_->check_process();
-  if (impl_->options.dry_run) {
-    throw_error({.kind = ErrorKind::delivery,
-                 .code = "dry_run",
-                 .message = "nothing was sent (dry_run is on), so there is nothing to read back"});
-  }
-  const auto read = [&](const std::string& path, Clock::time_point deadline) {
-    struct Answer {
-      std::mutex mutex;
-      std::condition_variable changed;
-      std::optional<delivery::ReadResult> result;
-    };
-    const auto answer = std::make_shared<Answer>();
-    const auto done = [answer](delivery::ReadResult result) {
-      const std::lock_guard lock(answer->mutex);
-      answer->result = std::move(result);
-      answer->changed.notify_all();
-    };
-    const bool posted = impl_->post([impl = impl_.get(), path, deadline, done, brand] {
-      impl->engine.read({.path = path, .deadline = deadline, .done = done, .brand = brand});
-    });
-    if (!posted) throw_error(closed());
-    std::unique_lock lock(answer->mutex);
-    if (!wait_in_slices(lock, answer->changed, deadline, waiting, [&] { return answer->result.has_value(); })) {
-      throw_error(
-          {.kind = ErrorKind::timeout, .code = "timeout", .message = "reading back took longer than its time-out"});
-    }
-    return std::move(*answer->result);
+  impl_->check_reading();
+  const auto read = [&](const std::string& path, TimePoint deadline) {
+    return this->read(path, deadline, waiting, brand);
   };
   const auto pause = [&](Clock::time_point until) {
     std::mutex mutex;

@@ -22,6 +22,10 @@
 
 namespace intilery {
 
+namespace delivery {
+struct ReadResult;
+}
+
 /// What became of a request's events; shared by all of them.
 struct Outcome {
   std::optional<std::string> event_id;
@@ -67,6 +71,8 @@ struct Library {
 /// Every member may be called from any thread.
 class ClientCore {
  public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+
   /// \throws ConfigurationError. `style` decides how an option's name is written in it.
   ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style = {});
   /// Closes without waiting: what has no fate fails with reason `closed`. Call `close` first.
@@ -119,6 +125,19 @@ class ClientCore {
   void set_auth_token(std::string token);
   Verification verify(std::span<const std::string> message_ids, std::string_view user_id,
                       std::chrono::milliseconds timeout, Waiting& waiting, std::uint16_t brand = Brands::own);
+
+  /// More of a reading (readback/reader.hpp).
+  /// \throws what the reader does, and ClosedError, TimeoutError.
+  template <class Reader>
+  auto next(Reader& reader, std::chrono::milliseconds timeout, Waiting& waiting, std::uint16_t brand = Brands::own) {
+    return reader.next(
+        [&](const std::string& path, TimePoint deadline) { return read(path, deadline, waiting, brand); },
+        std::chrono::steady_clock::now() + timeout);
+  }
+  /// One GET behind `/v1/`.
+  /// \throws ClosedError, TimeoutError; DeliveryError with `dry_run`.
+  delivery::ReadResult read(const std::string& path, TimePoint deadline, Waiting& waiting,
+                            std::uint16_t brand = Brands::own);
 
  private:
   struct Impl;

@@ -23,6 +23,7 @@ from ._errors import (
 from ._native import Delivery
 from ._native import version as __version__
 from ._options import Options
+from ._reading import Event, Profile
 from ._results import Flush, Receipt, Sent, Stats, Verification
 
 __all__ = [
@@ -33,9 +34,11 @@ __all__ = [
     "ConfigurationError",
     "Delivery",
     "DeliveryError",
+    "Event",
     "Flush",
     "IntileryError",
     "Options",
+    "Profile",
     "QueueFullError",
     "Receipt",
     "Sent",

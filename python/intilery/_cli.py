@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from . import Client, IntileryError, Sent, __version__
+from . import Client, IntileryError, Sent, __version__, _cli_reading
 from ._send_many import Run
 
 EXIT_INCOMPLETE = 1
@@ -35,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+_cli_reading.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import datetime
 import threading
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Literal, Optional, TypeVar, Union
 
-from . import _callbacks, _errors, _lifecycle, _native, _values
+from . import _callbacks, _errors, _lifecycle, _native, _reading, _values
+from ._reading import AsyncEvents, AsyncProfiles, Events, Profile, Profiles
 from ._results import Flush, Receipt, Sent, Stats, Verification
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ class _Base(_native.ClientBase):
     def brand(self, brand_id: str) -> Self:
         """A view on this client for another brand of the account.
 
-        Events through it go to that brand, and `verify` reads that brand. The queue, the connections, the rate and all
-        else are this client's: `flush`, `close` and `stats` are of the whole. Leaving a `with` on a view, or dropping
-        it, closes nothing; a view keeps its client.
+        Events through it go to that brand, and what is read back is that brand's. The queue, the connections, the rate
+        and all else are this client's: `flush`, `close` and `stats` are of the whole. Leaving a `with` on a view, or
+        dropping it, closes nothing; a view keeps its client.
 
         Raises:
             ConfigurationError: The name makes no sense as `brand_id`.
@@ -196,6 +197,80 @@ class Client(_Base):
         """
         return self._verify(messages, user_id, timeout)
 
+    def events(
+        self,
+        user_id: str | None = None,
+        email: str | None = None,
+        *,
+        id: str | None = None,
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        start: datetime.datetime | str | None = None,
+        end: datetime.datetime | str | None = None,
+        sort: Literal["asc", "desc"] = "desc",
+        limit: int | None = None,
+        timeout: float | None = 30,
+    ) -> Events:
+        """Reads events back, a page whenever one is needed, paced like everything else. docs/reading.md has the limits.
+
+        Args:
+            user_id: Only this user's.
+            email: Only those of the customers with this email.
+            id: Only those of the profile with this id.
+            include: Only events of these names.
+            exclude: No events of these names.
+            start: Not before this moment: an aware datetime, or ISO-8601 text with a zone.
+            end: Not after it.
+            sort: "desc" gives the newest first.
+            limit: Not more than so many.
+            timeout: Seconds that the next event may take, retries included.
+
+        Raises:
+            ValidationError: A mistake in the query. All else is raised where the events are taken: DeliveryError,
+                AuthError, TimeoutError, ClosedError.
+        """
+        query = {
+            "userId": user_id,
+            "email": email,
+            "id": id,
+            "include": include,
+            "exclude": exclude,
+            "start": start,
+            "end": end,
+            "sort": sort,
+            "limit": limit,
+        }
+        return Events(_reading.events(self, timeout, query))
+
+    def profile(
+        self,
+        user_id: str | None = None,
+        email: str | None = None,
+        *,
+        id: str | None = None,
+        timeout: float | None = 30,
+    ) -> Profile | None:
+        """A customer's traits, and what else the service says of them; None if it knows nobody by that key.
+
+        Args:
+            user_id: Who; or one of the others.
+            email: The customer's email. `profiles(email)` gives all who have it.
+            id: The service's own id, as in `Profile.id`.
+            timeout: Seconds.
+
+        Raises:
+            ValidationError: Not one key was given, or several customers have the email.
+            DeliveryError: Reading failed for good.
+            AuthError: The token has no rights.
+            TimeoutError: Reading took longer.
+            ClosedError: The client is closed.
+        """
+        return _reading.profile(self, timeout, {"userId": user_id, "email": email, "id": id}).take()
+
+    def profiles(self, email: str | None = None, timeout: float | None = 30) -> Profiles:
+        """All customers, or those who have an email. Raises as `events`."""
+        return Profiles(_reading.profiles(self, timeout, {"email": email}))
+
     def send_many(
         self,
         source: Rows | None = None,
@@ -287,6 +362,50 @@ class AsyncClient(_Base):
     async def verify(self, messages: _Ids, user_id: str | None = None, timeout: float | None = 30) -> Verification:
         """As `Client.verify`."""
         return await self._aside(partial(self._verify, list(messages), user_id, timeout))
+
+    def events(
+        self,
+        user_id: str | None = None,
+        email: str | None = None,
+        *,
+        id: str | None = None,
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        start: datetime.datetime | str | None = None,
+        end: datetime.datetime | str | None = None,
+        sort: Literal["asc", "desc"] = "desc",
+        limit: int | None = None,
+        timeout: float | None = 30,
+    ) -> AsyncEvents:
+        """As `Client.events`, for `async for`."""
+        query = {
+            "userId": user_id,
+            "email": email,
+            "id": id,
+            "include": include,
+            "exclude": exclude,
+            "start": start,
+            "end": end,
+            "sort": sort,
+            "limit": limit,
+        }
+        return AsyncEvents(self, _reading.events(self, timeout, query))
+
+    async def profile(
+        self,
+        user_id: str | None = None,
+        email: str | None = None,
+        *,
+        id: str | None = None,
+        timeout: float | None = 30,
+    ) -> Profile | None:
+        """As `Client.profile`."""
+        query = {"userId": user_id, "email": email, "id": id}
+        return await _reading.profile(self, timeout, query).take_aside(self)
+
+    def profiles(self, email: str | None = None, timeout: float | None = 30) -> AsyncProfiles:
+        """As `Client.profiles`, for `async for`."""
+        return AsyncProfiles(self, _reading.profiles(self, timeout, {"email": email}))
 
     async def send_many(
         self,

@@ -193,7 +193,8 @@ TEST_P(Vectors, HoldInCpp) {
 std::vector<std::string> vector_files() {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(INTILERY_VECTORS)) {
-    if (entry.path().extension() == ".json" && entry.path().stem() != "faults") files.push_back(entry.path());
+    const bool other = entry.path().stem() == "faults" || entry.path().stem() == "reading";  // tests of their own
+    if (entry.path().extension() == ".json" && !other) files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
   return files;

@@ -1,7 +1,7 @@
 // Checked by `tsc`: right code passes, and each line marked so is an error.
 import { metrics } from '@opentelemetry/api'
 import type * as Segment from '@segment/analytics-node'
-import { Client, type Flush, type Receipt } from 'intilery'
+import { Client, type Flush, type Profile, type Receipt } from 'intilery'
 import SegmentDefault, { Analytics, type Context } from 'intilery/compat/segment'
 import { instrument } from 'intilery/otel'
 import { Sandbox } from 'intilery/testing'
@@ -27,6 +27,12 @@ export async function right(token: string): Promise<number> {
   analytics.on('error', ({ reason, ctx }) => console.log(reason.code, ctx.event.userId))
   analytics.on('track', (ctx: Context) => console.log(ctx.attempts))
   await analytics.closeAndFlush({ timeout: 1000 })
+  for await (const event of client.events({ userId: 'u', include: ['E'], start: new Date(), sort: 'asc' })) {
+    console.log(event.eventTime?.getTime(), event.rawData.properties)
+  }
+  const profile: Profile | null = await client.profile({ email: 'x', timeout: 1000 })
+  const everybody: Profile[] = await client.profiles().toArray()
+  console.log(profile?.traits, everybody.length)
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
   return receipt.status + flush.remaining + sandbox.port
@@ -75,4 +81,10 @@ export function wrong(client: Client): void {
   new Client({ waitUntil: true })
   // @ts-expect-error no such choice
   new Client({ delivery: 'fast' })
+  // @ts-expect-error misspelt
+  client.events({ userID: 'u' })
+  // @ts-expect-error no such order
+  client.events({ sort: 'up' })
+  // @ts-expect-error nobody
+  client.profile({})
 }

@@ -115,6 +115,25 @@ def test_the_snippets_on_logging_log(tmp_path: Path) -> None:
     assert "not delivered (rejected)" in run_cpp(snippet("cpp", page), tmp_path)
 
 
+def test_the_snippets_on_reading_read(tmp_path: Path) -> None:
+    page = "docs/reading.md"
+    out, _ = run_python(snippet("python", page), tmp_path)
+    assert out.splitlines() == [
+        "2024-07-05 00:00:00+00:00 Order Completed {'revenue': 30.5}",
+        "ABC/123 {'email': 'fred@example.com'}",
+        "['identify', 'Order Completed']",
+    ]
+    assert run_node(snippet("js", page), tmp_path).splitlines() == [
+        "Order Completed { revenue: 30.5 }",
+        "ABC/123 { email: 'fred@example.com' }",
+        "2",
+    ]
+    assert run_cpp(snippet("cpp", page), tmp_path).splitlines() == [
+        'Order Completed {"revenue":30.5}',
+        '{"email":"fred@example.com"}',
+    ]
+
+
 @pytest.mark.skipif(shutil.which("pkg-config") is None, reason="needs pkg-config")
 def test_the_cpp_library_is_found_by_pkg_config(tmp_path: Path) -> None:
     (tmp_path / "main.cpp").write_text((ROOT / "examples" / "cpp" / "main.cpp").read_text())

@@ -15,6 +15,7 @@
 
 #include "intilery/delivery.hpp"
 #include "intilery/options.hpp"
+#include "intilery/reading.hpp"
 
 namespace intilery {
 
@@ -66,9 +67,9 @@ class Client {
   /// A client from `Options::from_env()`.
   static Client from_env(Hooks hooks = {});
 
-  /// A view on this client for another brand of the account. Events through it go to that brand, and `verify` reads
-  /// that brand; the queue, the connections, the rate and all else are this client's, so `flush`, `close` and `stats`
-  /// are of the whole. A view that outlives its client is closed.
+  /// A view on this client for another brand of the account. Events through it go to that brand, and what is read back
+  /// is that brand's; the queue, the connections, the rate and all else are this client's, so `flush`, `close` and
+  /// `stats` are of the whole. A view that outlives its client is closed.
   /// \throws ConfigurationError naming `brand_id`.
   Client brand(std::string_view brand_id) const;
 
@@ -151,6 +152,19 @@ class Client {
   /// \throws DeliveryError if reading fails for good, AuthError, TimeoutError, ClosedError.
   Verification verify(std::span<const std::string> message_ids, std::string_view user_id = {},
                       std::chrono::milliseconds timeout = std::chrono::seconds(30));
+
+  /// Reads events back, a page whenever one is needed, paced like everything else. docs/reading.md has the limits.
+  /// \throws ValidationError for a mistake in the query. What reading throws: see Reading.
+  Reading<Event> events(EventQuery query = {});
+
+  /// A customer's traits, and what else the service says of them; nothing if it knows nobody by that key.
+  /// \throws ValidationError, also if several customers have the email; DeliveryError, AuthError, TimeoutError,
+  /// ClosedError.
+  std::optional<Profile> profile(const ProfileKey& key, std::chrono::milliseconds timeout = std::chrono::seconds(30));
+
+  /// All customers, or those who have an email. Throws as `events`.
+  /// \param timeout how long the next one may take.
+  Reading<Profile> profiles(std::string email = {}, std::chrono::milliseconds timeout = std::chrono::seconds(30));
 
  private:
   struct Impl;

@@ -7,5 +7,6 @@
 #include "intilery/delivery.hpp"
 #include "intilery/errors.hpp"
 #include "intilery/options.hpp"
+#include "intilery/reading.hpp"
 #include "intilery/version.hpp"
 // IWYU pragma: end_exports
