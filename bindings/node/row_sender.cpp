@@ -122,13 +122,15 @@ Napi::Value take(Napi::Env env, LineSender& sender) {
   return taken;
 }
 
-/// What the program's function, given as `(text, timed) => text | [code, message]`, makes of an event.
+/// What the program's function, given as `(text, timed) => text | [code, message] |
+/// {refused: what values.cjs says of it}`, makes of an event.
 LineSender::Change change_of(const Napi::Value& function) {
   if (!function.IsFunction()) return {};
   return [function = function.As<Napi::Function>()](const std::string& event, bool timed) -> std::string {
     const Napi::Env env = function.Env();
     const Napi::Value changed = function.Call({Napi::String::New(env, event), Napi::Boolean::New(env, timed)});
     if (changed.IsString()) return changed.As<Napi::String>();
+    if (!changed.IsArray()) raise_refused(env, changed.As<Napi::Object>().Get("refused"));
     const auto refused = changed.As<Napi::Array>();
     const std::string code = refused.Get(0u).As<Napi::String>();
     throw ValidationError(code, code == "before_send" ? "" : "before_send", refused.Get(1u).As<Napi::String>());
