@@ -158,6 +158,8 @@ function timeoutOf(options, method) {
   return Math.min(timeout, 2 ** 40)
 }
 
+const nothing = () => {}
+
 /** Says of a message that `beforeSend` has seen it. */
 const seen = {}
 
@@ -349,7 +351,9 @@ class Client extends EventEmitter {
   }
 
   sendMany(source, options) {
-    return sendMany(rowAccess(this), source, options)
+    const sent = sendMany(rowAccess(this), source, options)
+    if (this.#whole.#waitUntil !== undefined) this.#whole.#askPlatformToWait(sent.then(nothing, nothing))
+    return sent
   }
 
   writable(options) {
@@ -581,15 +585,14 @@ class Client extends EventEmitter {
     const delivery = new Delivery(this.#chunk, this.#place++, customId, callback)
     if (this.#pending++ === 0) {
       busy.add(this)
-      if (this.#waitUntil !== undefined) this.#askPlatformToWait()
+      if (this.#waitUntil !== undefined) this.#askPlatformToWait(this.drained()) // for all that is pending until nothing is
     }
     return delivery
   }
 
-  /** One promise for all that is pending from now until nothing is. */
-  #askPlatformToWait() {
+  #askPlatformToWait(promise) {
     try {
-      this.#waitUntil(this.drained())
+      this.#waitUntil(promise)
     } catch (error) {
       this.#log.write(levels.warning, `waitUntil threw: ${error instanceof Error ? error.message : String(error)}`)
     }

@@ -65,7 +65,10 @@ class RejectFile {
 
   async *#kept() {
     if (this.#through === 0 || !(await stat(this.path).catch(() => undefined))) return
-    for await (const line of createInterface({ input: createReadStream(this.path), crlfDelay: Number.POSITIVE_INFINITY })) {
+    for await (const line of createInterface({
+      input: createReadStream(this.path),
+      crlfDelay: Number.POSITIVE_INFINITY,
+    })) {
       try {
         if (JSON.parse(line).row <= this.#through) yield line
       } catch {

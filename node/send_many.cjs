@@ -63,7 +63,8 @@ function checkOptions(options) {
       throw refuse(name, 'wrong_type', `${name} must be a function`)
     }
   }
-  if (rejects !== undefined && typeof rejects !== 'string') throw refuse('rejects', 'wrong_type', 'rejects must be a path')
+  if (rejects !== undefined && typeof rejects !== 'string')
+    throw refuse('rejects', 'wrong_type', 'rejects must be a path')
   if (checkpoint !== undefined && !['string', 'boolean'].includes(typeof checkpoint)) {
     throw refuse('checkpoint', 'wrong_type', 'checkpoint must be a path, or true for one beside the source')
   }
@@ -72,6 +73,12 @@ function checkOptions(options) {
 class AbortError extends Error {
   name = 'AbortError'
   code = 'ABORT_ERR'
+}
+
+function aborted(signal, report) {
+  const error = new AbortError('the run was aborted', { cause: signal.reason })
+  error.report = report
+  return error
 }
 
 /** One call of `sendMany`, or one `Writable`. */
@@ -119,7 +126,7 @@ class Run {
       await run.#open(client, source, options)
     } catch (error) {
       await run.close()
-      throw error
+      throw options.signal?.aborted && error === options.signal.reason ? aborted(options.signal, run.sent()) : error
     }
     return run
   }
@@ -154,6 +161,7 @@ class Run {
     )
     if (columns !== undefined) this.#wires.setColumns(columns)
     if (client.beforeSend !== undefined) this.#change = (text, timed) => this.#callBeforeSend(text, timed)
+    options.signal?.throwIfAborted()
     this.#timer = setInterval(() => this.#tick(), noteInterval)
     options.signal?.addEventListener('abort', this.#aborted)
     client.begin(this)
@@ -214,31 +222,34 @@ class Run {
     try {
       for (;;) {
         const next = iterator.next()
-        const { done, value } = more ? await this.#unlessStopped(next) : next
+        const { done, value } = more ? await this.#unlessInterrupted(next) : next
         ended = done
         if (done || !(this.#offer(value) || (await this.#pump()))) break
       }
-    } catch (error) {
-      ended ||= error !== this.#error && this.#error === undefined && more // it is the source's own
-      throw error
     } finally {
-      if (!ended) {
-        const returned = iterator.return?.()
-        if (this.#error === undefined) await returned
-        else returned?.catch?.(() => {})
-      }
+      if (!ended) await this.#release(iterator)
     }
     await this.finish()
+  }
+
+  /** Lets go of a source that was not read to its end. */
+  async #release(iterator) {
+    if (this.#error !== undefined) this.#source.items.destroy?.() // a stream whose next piece may never come
+    const returned = iterator.return?.()
+    if (this.#error === undefined) await returned
+    else Promise.resolve(returned).catch(() => {})
   }
 
   /** Sends one item of a source. Resolves when there is room for more. */
   async write(item) {
     this.#check()
+    this.#timer.ref()
     if (!this.#done && !this.#offer(item)) await this.#pump()
   }
 
   /** Resolves when every row has its fate. */
   async finish() {
+    this.#timer.ref()
     this.#wires.end()
     if (!this.#done) await this.#pump()
     await this.#settle()
@@ -249,8 +260,7 @@ class Run {
     if (types.isUint8Array(item)) {
       this.#wires.feed(item)
     } else if (typeof item === 'string') {
-      if (this.#source.textIsBytes) this.#wires.feed(Buffer.from(item))
-      else this.#wires.add(item)
+      this.#wires.feed(Buffer.from(this.#source.textIsBytes || item.endsWith('\n') ? item : `${item}\n`))
     } else {
       this.#addRow(item)
     }
@@ -316,7 +326,11 @@ class Run {
     const { row, code, path, message } = this.#fresh.find((reject) => reject.arrived === undefined)
     this.#fresh = this.#fresh.filter((reject) => reject.arrived !== undefined)
     await this.#settle()
-    const error = makeError({ kind: 'validation', code, path, message: `row ${row}: ${message}` }, undefined, this.#cause)
+    const error = makeError(
+      { kind: 'validation', code, path, message: `row ${row}: ${message}` },
+      undefined,
+      this.#cause,
+    )
     error.row = row
     throw error
   }
@@ -351,10 +365,11 @@ class Run {
 
   #tick() {
     this.#note()
-    this.wake()
     // A Writable that waits for its program keeps nothing alive.
-    if (this.sent().remaining === 0 && this.#source.items === undefined) this.#timer.unref()
-    else this.#timer.ref()
+    if (this.#source.items === undefined && this.#waiters.length === 0 && this.sent().remaining === 0) {
+      this.#timer.unref()
+    }
+    this.wake()
   }
 
   /** Learns what became of the rows. */
@@ -365,7 +380,7 @@ class Run {
     this.#total = total
     for (const { row, line, error, text } of rejects) {
       const { code, path, message } = error
-      this.#fresh.push({ row, line: line || undefined, code, path, message, text })
+      this.#fresh.push({ row, code, path, message, line: line || undefined, text })
     }
     for (const { row, error, messageId, text } of failures) {
       const { code, message, arrived } = error
@@ -389,7 +404,9 @@ class Run {
 
   async #write(rejects, state) {
     if (rejects.length > 0) {
-      await this.#rejects?.write(rejects)
+      await this.#rejects?.write(
+        rejects.map(({ messageId, text, ...known }) => ({ ...known, message_id: messageId, text })),
+      )
       for (const { text, ...known } of this.#options.onReject ? rejects : []) {
         await this.#options.onReject({ ...known, values: parsed(text) })
       }
@@ -417,10 +434,7 @@ class Run {
   }
 
   #aborted = () => {
-    const { reason } = this.#options.signal
-    const error = new AbortError('the run was aborted', { cause: reason })
-    error.report = this.sent()
-    this.interrupt(error)
+    this.interrupt(aborted(this.#options.signal, this.sent()))
   }
 
   #check() {
@@ -428,7 +442,7 @@ class Run {
   }
 
   /** The promise's value, unless the run is interrupted meanwhile. */
-  #unlessStopped(promise) {
+  #unlessInterrupted(promise) {
     return new Promise((resolve, reject) => {
       this.#interrupt = reject
       if (this.#error !== undefined) reject(this.#error)
@@ -462,7 +476,10 @@ class Run {
     const { row, message } = this.#firstUnseen
     const many = this.#unseen === 1 ? 'a row was' : `${this.#unseen} rows were`
     const hint = 'the option rejects or onReject has all'
-    this.#client.log.write(levels.warning, `sendMany: ${many} not delivered, the first is row ${row}: ${message}; ${hint}`)
+    this.#client.log.write(
+      levels.warning,
+      `sendMany: ${many} not delivered, the first is row ${row}: ${message}; ${hint}`,
+    )
   }
 
   #change
@@ -498,7 +515,8 @@ function parsed(text) {
 }
 
 async function sendMany(client, source, options = {}) {
-  if (source === undefined) throw refuse('source', 'required', 'give a source: a path, a stream, or an iterable of objects')
+  if (source === undefined)
+    throw refuse('source', 'required', 'give a source: a path, a stream, or an iterable of objects')
   const run = await Run.open(client, source, options)
   try {
     await run.send()
