@@ -41,7 +41,7 @@ const arrived = () =>
   sandbox
     .events()
     .map(({ rawData }) => rawData)
-    .sort((a, b) => (a.userId ?? '~').localeCompare(b.userId ?? '~'))
+    .sort((a, b) => (a.userId ?? 'z').localeCompare(b.userId ?? 'z'))
 const users = () => arrived().map(({ userId }) => userId)
 const ids = () => arrived().map(({ messageId }) => messageId)
 const written = (path) =>
