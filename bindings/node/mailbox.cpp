@@ -51,8 +51,8 @@ void Mailbox::collect(std::span<const Finished> group) {
     // The events of a request share its outcome.
     if (mail_.outcomes.empty() || mail_.outcomes.back() != event.outcome) mail_.outcomes.push_back(event.outcome);
     const auto latency = std::clamp<std::int64_t>(event.latency.count(), 0, std::numeric_limits<std::int32_t>::max());
-    mail_.fates.push_back({static_cast<double>(sequence_of(event.tag)), static_cast<std::uint32_t>(mail_.outcomes.size() - 1),
-                           static_cast<std::int32_t>(latency)});
+    mail_.fates.push_back({static_cast<double>(sequence_of(event.tag)),
+                           static_cast<std::uint32_t>(mail_.outcomes.size() - 1), static_cast<std::int32_t>(latency)});
   }
 }
 

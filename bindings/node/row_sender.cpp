@@ -181,7 +181,7 @@ Napi::Value make_row_sender(const Napi::CallbackInfo& info, std::shared_ptr<Node
     return call.Env().Undefined();
   });
   add(wires, "step", [sender, client](const Napi::CallbackInfo& call) -> Napi::Value {  // (milliseconds, change?)
-    client->core();  // there still is one
+    client->core();                                                                     // there still is one
     const std::chrono::duration<double, std::milli> time(call[0].As<Napi::Number>().DoubleValue());
     const auto until =
         std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(time);

@@ -47,7 +47,8 @@ Checkpoint::Checkpoint(std::string path, nlohmann::json plan) : path_(std::move(
   state_ = nlohmann::json::parse(text == nullptr ? "" : text, nullptr, false);
   std::string changed;
   for (const auto& [name, value] : plan_.items()) {
-    if (state_.is_object() && state_.contains("plan") && state_["plan"].value(name, nlohmann::json()) == value) continue;
+    if (state_.is_object() && state_.contains("plan") && state_["plan"].value(name, nlohmann::json()) == value)
+      continue;
     changed += (changed.empty() ? "" : ", ") + name;
   }
   if (changed.empty()) return;
@@ -72,9 +73,9 @@ void Checkpoint::run(const char* sql) {
 
 void Checkpoint::fail() const {
   const bool busy = sqlite3_errcode(db_.get()) == SQLITE_BUSY;
-  throw ConfigurationError("checkpoint", "checkpoint_unusable",
-                           "the checkpoint '" + path_ + "' cannot be used: " +
-                               (busy ? "another run has it" : sqlite3_errmsg(db_.get())));
+  throw ConfigurationError(
+      "checkpoint", "checkpoint_unusable",
+      "the checkpoint '" + path_ + "' cannot be used: " + (busy ? "another run has it" : sqlite3_errmsg(db_.get())));
 }
 
 }  // namespace intilery::rows
