@@ -73,6 +73,10 @@ async function* pieces(path, signal) {
   }
 }
 
+function* slices(bytes) {
+  for (let from = 0; from < bytes.length; from += pieceSize) yield bytes.subarray(from, from + pieceSize)
+}
+
 /** What tells that a file is still the same one, though it may have grown. */
 async function headOf(path, size = headSize) {
   const file = await open(path)
@@ -116,7 +120,7 @@ async function openFile(path, format, signal) {
 async function openSource(source, format, signal) {
   const path = pathOf(source)
   if (path !== undefined) return openFile(path, format, signal)
-  if (types.isUint8Array(source)) return { items: [source], textIsBytes: true }
+  if (types.isUint8Array(source)) return { items: slices(source), textIsBytes: true }
   if (typeof source?.getReader === 'function') return { items: source, textIsBytes: true }
   if (typeof source?.pipe === 'function') return { items: source, textIsBytes: !source.readableObjectMode }
   if (typeof source?.[Symbol.asyncIterator] === 'function' || typeof source?.[Symbol.iterator] === 'function') {
