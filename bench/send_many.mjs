@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout } from 'node:timers/promises'
 import { Client } from '../node/index.mjs'
 import { Sandbox } from '../node/testing.mjs'
 
@@ -41,24 +42,35 @@ function* objects() {
   for (let n = 0; n < rows; ++n) yield row(n)
 }
 
-async function measure(what, client, source) {
+const ms = (ns) => (ns / 1e6).toFixed(1)
+
+function watchLoop() {
   const delay = monitorEventLoopDelay({ resolution: 1 })
   delay.enable()
+  return () => {
+    delay.disable()
+    return (
+      `event loop: median ${ms(delay.percentile(50))} ms, 99 % ${ms(delay.percentile(99))} ms, ` +
+      `worst ${ms(delay.max)} ms`
+    )
+  }
+}
+
+async function measure(what, client, source) {
+  const loop = watchLoop()
   const started = performance.now()
   const cpu = process.cpuUsage()
   const sent = await client.sendMany(source)
   const seconds = (performance.now() - started) / 1000
   const { user, system } = process.cpuUsage(cpu)
-  delay.disable()
+  const waited = loop()
   if (sent.delivered !== rows) throw new Error(`only ${sent.delivered} of ${rows} rows were delivered`)
   await client.close()
-  const ms = (ns) => (ns / 1e6).toFixed(1)
   console.log(
     `${what.padEnd(24)} ${Math.round(rows / seconds)
       .toLocaleString('en')
       .padStart(10)} rows/s  ` +
-      `${((user + system) / rows).toFixed(2)} us of CPU a row  event loop: median ${ms(delay.percentile(50))} ms, ` +
-      `99 % ${ms(delay.percentile(99))} ms, worst ${ms(delay.max)} ms  ` +
+      `${((user + system) / rows).toFixed(2)} us of CPU a row  ${waited}  ` +
       `${Math.round(process.memoryUsage.rss() / 1e6)} MB`,
   )
 }
@@ -66,6 +78,9 @@ async function measure(what, client, source) {
 const folder = mkdtempSync(join(tmpdir(), 'intilery-'))
 const sandbox = new Sandbox({ rateLimit: 0, maxStoredBytes: 1_000_000 })
 try {
+  const idle = watchLoop()
+  await setTimeout(2000)
+  console.log(`${'nothing, for comparison'.padEnd(24)} ${idle()}`)
   const file = join(folder, 'rows.ndjson')
   await pipeline(Readable.from(lines()), createWriteStream(file))
   const dry = () =>

@@ -246,7 +246,7 @@ class Report {
   }
 
   show(sent, client) {
-    if (this.json) return
+    if (this.json || this.silent) return
     const now = performance.now()
     const { retried, state } = client.stats()
     const settled = sent.rows - sent.remaining
@@ -269,7 +269,7 @@ class Report {
     if (sent.total !== undefined && rate > 0) cells.push(`left ${duration((sent.total - settled) / rate)}`)
     const line = cells.join(', ')
     if (this.#live) {
-      process.stderr.write(`\r\x1b[K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+      process.stderr.write(`\r\x1b[K${line.slice(0, (process.stderr.columns || 80) - 1)}`)
       this.#shown = true
     } else {
       this.#print(line)
