@@ -4,18 +4,18 @@
 const { Writable } = require('node:stream')
 const { performance } = require('node:perf_hooks')
 const { types, inspect } = require('node:util')
-const { ClosedError, IntileryError, makeError } = require('./errors.cjs')
+const { ClosedError, makeError } = require('./errors.cjs')
 const { levels } = require('./log.cjs')
 const { load } = require('./native.cjs')
 const { makePlan, planNames, planText, refuse, resolve, unknown } = require('./plan.cjs')
 const { RejectFile } = require('./reject_file.cjs')
-const { isSame, openSource, pathOf } = require('./row_source.cjs')
+const { isSame, openSource } = require('./row_source.cjs')
 const { isFaithful, maxDepth, serialise } = require('./values.cjs')
 
 const { openCheckpoint } = load('intilery')
 
 // line_sender.hpp: LineSender::Step.
-const steps = { hungry: 0, paused: 1, full: 2, names: 3, stopped: 4, done: 5 }
+const steps = { hungry: 0, paused: 1, rejects: 2, full: 3, names: 4, stopped: 5, done: 6 }
 
 /** The event loop is lent for so long at a time. */
 const turn = 3
@@ -49,7 +49,7 @@ function kindOf(value) {
 function checkOptions(options) {
   const names = [...planNames, ...runNames]
   for (const name of Object.keys(options)) {
-    if (options[name] !== undefined && !names.includes(name)) throw unknown(name, name, names)
+    if (!names.includes(name)) throw unknown(name, name, names)
   }
   const { onInvalid = 'reject', limit, rejects, checkpoint } = options
   if (!['reject', 'stop'].includes(onInvalid)) {
@@ -110,6 +110,8 @@ class Run {
   #writing = Promise.resolve()
   #unseen = 0
   #firstUnseen
+  /** The row that stops the run. */
+  #mistake
   #saved
   /** What the program's `beforeSend` threw last. */
   #cause
@@ -122,6 +124,9 @@ class Run {
    */
   static async open(client, source, options) {
     const run = new Run()
+    options = Object.fromEntries(
+      Object.entries(options ?? {}).filter(([, value]) => value !== undefined && value !== null),
+    )
     try {
       await run.#open(client, source, options)
     } catch (error) {
@@ -310,8 +315,9 @@ class Run {
         case steps.stopped:
           await this.#stop()
           break
-        default:
+        case steps.rejects:
           await this.#note()
+          break
       }
     }
   }
@@ -322,10 +328,8 @@ class Run {
 
   /** Waits for the fates of the rows before the mistake. */
   async #stop() {
-    this.#take()
-    const { row, code, path, message } = this.#fresh.find((reject) => reject.arrived === undefined)
-    this.#fresh = this.#fresh.filter((reject) => reject.arrived !== undefined)
     await this.#settle()
+    const { row, code, path, message } = this.#mistake
     const error = makeError(
       { kind: 'validation', code, path, message: `row ${row}: ${message}` },
       undefined,
@@ -364,7 +368,7 @@ class Run {
   }
 
   #tick() {
-    this.#note()
+    this.#report()
     // A Writable that waits for its program keeps nothing alive.
     if (this.#source.items === undefined && this.#waiters.length === 0 && this.sent().remaining === 0) {
       this.#timer.unref()
@@ -380,7 +384,8 @@ class Run {
     this.#total = total
     for (const { row, line, error, text } of rejects) {
       const { code, path, message } = error
-      this.#fresh.push({ row, code, path, message, line: line || undefined, text })
+      if (this.#options.onInvalid === 'stop') this.#mistake ??= { row, code, path, message }
+      else this.#fresh.push({ row, code, path, message, line: line || undefined, text })
     }
     for (const { row, error, messageId, text } of failures) {
       const { code, message, arrived } = error
@@ -394,12 +399,7 @@ class Run {
     const rejects = this.#fresh
     const state = { through: this.#through, tally: this.#settled.map((count, at) => count + this.#before[at]) }
     this.#fresh = []
-    this.#writing = this.#writing
-      .then(() => this.#write(rejects, state))
-      .catch((error) => {
-        this.#error ??= error
-      })
-    return this.#writing
+    return this.#afterwards(() => this.#write(rejects, state))
   }
 
   async #write(rejects, state) {
@@ -421,7 +421,20 @@ class Run {
       given(this.#checkpoint.wires.save(text))
       this.#saved = text
     }
-    this.#options.onProgress?.(this.sent())
+  }
+
+  /** As `#note`, and tells the program. */
+  #report() {
+    this.#note()
+    return this.#afterwards(() => this.#options.onProgress?.(this.sent()))
+  }
+
+  /** Does it when what is being written is. What fails ends the run. */
+  #afterwards(work) {
+    this.#writing = this.#writing.then(work).catch((error) => {
+      this.#error ??= error
+    })
+    return this.#writing
   }
 
   // The end.
@@ -459,7 +472,7 @@ class Run {
     try {
       if (this.#wires !== undefined) {
         const before = this.#error
-        await this.#note()
+        await this.#report()
         if (before === undefined) this.#check()
       }
     } finally {
@@ -572,4 +585,4 @@ class RowWritable extends Writable {
   }
 }
 
-module.exports = { IntileryError, Run, RowWritable, pathOf, sendMany }
+module.exports = { Run, RowWritable, sendMany }

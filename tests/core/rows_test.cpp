@@ -298,6 +298,25 @@ TEST(LineSenderTest, EndsAtTheLimitAndBeforeAMistakeWhereThatIsAsked) {
   const Progress progress = stopping.take();
   EXPECT_EQ(progress.total.rows, 1u);
   EXPECT_EQ(progress.through, 1u);
+  EXPECT_EQ(stopping.take_rejects().size(), 1u);
+  EXPECT_EQ(client.finish(stopping), Step::stopped);
+
+  LineSender refused(client.core, {.event = "E", .stop = true});
+  refused.refuse({"cycle", "contains itself", ""}, "{}");
+  EXPECT_EQ(refused.take_rejects().size(), 1u);
+  refused.add(R"({"u":1})");
+  EXPECT_EQ(client.finish(refused), Step::stopped);
+  EXPECT_EQ(refused.take().total.rows, 0u);
+}
+
+TEST(LineSenderTest, PausesWhenManyRowsAreRejectedSoThatMemoryIsBounded) {
+  DryClient client;
+  LineSender sender(client.core, {.event = "E"});
+  for (int n = 0; n < 1'500; ++n) sender.feed("[]\n");
+  EXPECT_EQ(client.finish(sender), Step::rejects);
+  EXPECT_EQ(sender.take_rejects().size(), 1'000u);
+  EXPECT_EQ(client.finish(sender), Step::hungry);
+  EXPECT_EQ(sender.take_rejects().size(), 500u);
 }
 
 TEST(LineSenderTest, ARowThatTheCallerRefusedHasTheNamesOfTheWireInItsPath) {

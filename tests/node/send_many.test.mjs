@@ -545,6 +545,15 @@ test('progress is told in reports of which each adds up', async () => {
   assert.equal(reports.at(-1).delivered, 1_000)
 })
 
+test('progress is told some times a second, however many rows there are', async () => {
+  let told = 0
+  const client = open({ dryRun: true })
+  const source = Buffer.from(linesOf(many(50_000)))
+  const { seconds, rows } = await client.sendMany(source, { event: 'E', onProgress: () => ++told })
+  assert.equal(rows, 50_000)
+  assert.ok(told >= 1 && told <= seconds * 5 + 2, `${told} times in ${seconds} s`)
+})
+
 test('beforeSend sees each row as send takes it, may change it and drop it, and its failure is told', async () => {
   const seen = []
   const beforeSend = (message) => {

@@ -59,17 +59,18 @@ void LineSender::refuse(event::BadValue bad, std::string values) {
 
 LineSender::Step LineSender::step(Clock::time_point until, const Change& change) {
   for (unsigned count = 1;; ++count) {
-    if (plan_.stop && !rejects_.empty()) return Step::stopped;
+    if (stopped_) return Step::stopped;
     if (number_ > plan_.limit) return Step::done;
     if (!next()) return Step::hungry;
     if (!columns_ && find_names()) return Step::names;
     if (number_ > plan_.through) {
       if (!send(change)) return Step::full;
-      if (plan_.stop && !rejects_.empty()) return Step::stopped;
+      if (stopped_) return Step::stopped;
     }
     waiting_ = false;
     ++number_;
-    if (rejects_.size() >= many_rejects || (count % 16 == 0 && Clock::now() >= until)) return Step::paused;
+    if (rejects_.size() >= many_rejects) return Step::rejects;
+    if (count % 16 == 0 && Clock::now() >= until) return Step::paused;
   }
 }
 
@@ -135,6 +136,7 @@ void LineSender::submit(const event::Draft& draft, std::uintptr_t tag, const Cha
 }
 
 void LineSender::reject(const ValidationError& error) {
+  stopped_ = plan_.stop;
   rejects_.push_back({number_, by_itself_ ? 0 : lines_.number(), error.info(), std::string(row_)});
 }
 

@@ -58,10 +58,11 @@ class LineSender {
 
   enum class Step : std::uint8_t {
     hungry,   ///< All rows so far are sent.
-    paused,   ///< The time is over, or many rows were rejected: see `take_rejects`.
+    paused,   ///< The time is over.
+    rejects,  ///< Many rows were rejected: see `take_rejects`.
     full,     ///< The queue has no room; there will be some after a fate.
     names,    ///< See `set_columns`.
-    stopped,  ///< A row was rejected, with `Plan::stop`.
+    stopped,  ///< A row was rejected, with `Plan::stop`. For good.
     done,     ///< `Plan::limit` rows were sent.
   };
   /// Makes another message of an event's text, as `ClientCore::submit_row_message` takes it, or throws ValidationError.
@@ -95,6 +96,7 @@ class LineSender {
   std::uint64_t number_ = 1;            ///< Its number.
   std::optional<std::string> changed_;  ///< What `change` made of it.
   std::vector<RejectedRow> rejects_;
+  bool stopped_ = false;
 };
 
 }  // namespace intilery::rows
