@@ -1,23 +1,29 @@
 #!/usr/bin/env node
 'use strict'
-/** `npx intilery sandbox`. */
+/** `npx intilery`. */
 
 const { parseArgs } = require('node:util')
 const { load } = require('./native.cjs')
 const { version } = require('../package.json')
 
-const help = `usage: intilery sandbox [options]
+/** Each gets the arguments after its name, and gives its exit code. */
+const commands = {
+  sandbox: (args) => load('intilery_sandbox').runCommand('intilery sandbox', args),
+  send: (args) => require('./send_command.cjs').send(args),
+}
+
+const help = `usage: intilery COMMAND [options]
 
 Commands:
-  sandbox    run a stand-in for the service; \`intilery sandbox --help\` has its options
+  sandbox    run a stand-in for the service
+  send       send the lines of an NDJSON file as events
+\`intilery COMMAND --help\` has its options.
 
 Options:
   --help, --version`
 
-const [command, ...rest] = process.argv.slice(2)
-if (command === 'sandbox') {
-  process.exitCode = load('intilery_sandbox').runCommand('intilery sandbox', rest)
-} else {
+async function main([command, ...rest]) {
+  if (Object.hasOwn(commands, command ?? '')) return commands[command](rest)
   const options = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } }
   try {
     const { values, positionals } = parseArgs({ options, allowPositionals: true })
@@ -28,8 +34,13 @@ if (command === 'sandbox') {
     } else {
       throw new Error(positionals.length > 0 ? `there is no command "${positionals[0]}"` : 'a command is missing')
     }
+    return 0
   } catch (error) {
     console.error(`intilery: ${error.message}\n${help}`)
-    process.exitCode = 2
+    return 2
   }
 }
+
+main(process.argv.slice(2)).then((code) => {
+  process.exitCode = code
+})

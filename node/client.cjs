@@ -9,6 +9,7 @@ const { FailureLog } = require('./failure_log.cjs')
 const { Log, levels } = require('./log.cjs')
 const { load } = require('./native.cjs')
 const { Reading, eventOf, profileOf } = require('./reading.cjs')
+const { RowWritable, sendMany } = require('./send_many.cjs')
 const { isFaithful, maxDepth, serialise } = require('./values.cjs')
 
 const native = load('intilery')
@@ -20,7 +21,7 @@ const exactCall = 0x100
 const brandShift = 16
 
 // bindings/node/node_client.hpp: Dispatch.
-const dispatchKinds = { fates: 0, log: 1, answer: 2 }
+const dispatchKinds = { fates: 0, log: 1, answer: 2, rows: 3 }
 
 /** A call's members as the keys of an object: looking one up costs half of what a Set takes. */
 const callMembers = (...names) =>
@@ -87,6 +88,8 @@ function kindOf(value) {
 let receive
 /** @type {(client: Client, elapsed: number) => void} */
 let closeAtExit
+/** What node/send_many.cjs needs of a client. */
+let rowAccess
 
 /** What the native side calls. It must not hold the client, or that would never be collected. */
 function dispatcher(client, log) {
@@ -156,6 +159,8 @@ function timeoutOf(options, method) {
   return Math.min(timeout, 2 ** 40)
 }
 
+const nothing = () => {}
+
 /** Says of a message that `beforeSend` has seen it. */
 const seen = {}
 
@@ -209,6 +214,8 @@ class Client extends EventEmitter {
   #pending = 0
   #drainWaiters = []
   #calls = new Map()
+  /** Runs of `sendMany` that are under way. */
+  #runs = new Set()
   #nextCall = 0
   #log
   #failures
@@ -248,10 +255,24 @@ class Client extends EventEmitter {
     receive = (client, kind, a, b, c) => {
       if (kind === dispatchKinds.fates) {
         client.#receiveFates(new Fates(a, b, c))
+        client.#wakeRuns()
       } else if (kind === dispatchKinds.log) {
         client.#log.write(a, b)
+      } else if (kind === dispatchKinds.rows) {
+        client.#wakeRuns()
       } else {
         client.#receiveAnswer(a, b, c)
+      }
+    }
+    rowAccess = (view) => {
+      const client = view.#whole
+      return {
+        wires: client.#wires,
+        log: client.#log,
+        brand: view.#brand >>> brandShift,
+        beforeSend: client.#beforeSend,
+        begin: (run) => client.#beginRun(run),
+        end: (run) => client.#endRun(run),
       }
     }
     closeAtExit = (client, elapsed) => {
@@ -328,6 +349,16 @@ class Client extends EventEmitter {
 
   send(message, callback) {
     return this.#send(kinds.message, {}, message, undefined, callback)
+  }
+
+  sendMany(source, options) {
+    const sent = sendMany(rowAccess(this), source, options)
+    if (this.#whole.#waitUntil !== undefined) this.#whole.#askPlatformToWait(sent.then(nothing, nothing))
+    return sent
+  }
+
+  writable(options) {
+    return new RowWritable(rowAccess(this), options)
   }
 
   async flush(options) {
@@ -590,15 +621,14 @@ class Client extends EventEmitter {
     const delivery = new Delivery(this.#chunk, this.#place++, customId, callback)
     if (this.#pending++ === 0) {
       busy.add(this)
-      if (this.#waitUntil !== undefined) this.#askPlatformToWait()
+      if (this.#waitUntil !== undefined) this.#askPlatformToWait(this.drained()) // for all that is pending until nothing is
     }
     return delivery
   }
 
-  /** One promise for all that is pending from now until nothing is. */
-  #askPlatformToWait() {
+  #askPlatformToWait(promise) {
     try {
-      this.#waitUntil(this.drained())
+      this.#waitUntil(promise)
     } catch (error) {
       this.#log.write(levels.warning, `waitUntil threw: ${error instanceof Error ? error.message : String(error)}`)
     }
@@ -656,8 +686,23 @@ class Client extends EventEmitter {
     }
   }
 
+  #beginRun(run) {
+    this.#runs.add(run)
+    busy.add(this)
+  }
+
+  #endRun(run) {
+    this.#runs.delete(run)
+    this.#rest()
+  }
+
+  /** There may be room in the queue: rows or other events have their fates. */
+  #wakeRuns() {
+    for (const run of this.#runs) run.wake()
+  }
+
   #rest() {
-    if (this.#pending === 0 && this.#calls.size === 0) busy.delete(this)
+    if (this.#pending === 0 && this.#calls.size === 0 && this.#runs.size === 0) busy.delete(this)
   }
 }
 
@@ -699,4 +744,4 @@ process.on('exit', () => {
   for (const client of [...busy]) closeAtExit(client, performance.now() - start)
 })
 
-module.exports = { Client, optionList: native.optionList, version: native.version }
+module.exports = { Client, rowAccess, optionList: native.optionList, version: native.version }

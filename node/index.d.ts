@@ -8,6 +8,7 @@
  */
 
 import { EventEmitter } from 'node:events'
+import type { Writable } from 'node:stream'
 
 /** The settings of a client. Times are milliseconds, sizes bytes; docs/options.md has bounds and defaults. */
 export interface Options {
@@ -277,6 +278,114 @@ export interface Reading<T> extends AsyncIterableIterator<T> {
   toArray(): Promise<T[]>
 }
 
+/** What `sendMany` reads: docs/data.md. */
+export type RowSource =
+  | string
+  | URL
+  | Uint8Array
+  | Iterable<object | string | Uint8Array>
+  | AsyncIterable<object | string | Uint8Array>
+
+/** The options of `writable`, and most of `sendMany`. A column is a member of the rows. */
+export interface RowOptions {
+  /** More of these options, from `action` on: an object, or the path of a JSON file. What is given directly goes over it. */
+  mapping?: object | string
+  /** A row that can be no event is told of (default), or ends the run. */
+  onInvalid?: 'reject' | 'stop'
+  /** A file that gets a line for each row that was not delivered. Default: beside a file, unless `onReject` is given. */
+  rejects?: string
+  /** Is told of each row that was not delivered. Waited for, and what it throws ends the run. */
+  onReject?: (reject: Reject) => unknown
+  /** A file that lets a run that was killed go on. True: beside the source. Default: none. */
+  checkpoint?: string | boolean
+  /** Sends the source's first rows only. */
+  limit?: number
+  /** Ends the run, with an AbortError whose `report` says how far it was. */
+  signal?: AbortSignal
+  /** Is told some times a second how far the run is. */
+  onProgress?: (sent: Sent) => void
+
+  /** Default: `track`. */
+  action?: 'identify' | 'track' | 'page' | 'screen'
+  /** The name of every event (track). */
+  event?: string
+  /** Or the column that has each one's. Default: `event`, if there is one. */
+  eventColumn?: string
+  /** A column. Default: `userId` or `user_id`. One with numbers will do. */
+  userId?: string
+  /** A column. Default: `anonymousId` or `anonymous_id`, if there is one. */
+  anonymousId?: string
+  /** A column, of Dates or ISO-8601 text with a zone. Default: `timestamp`, if there is one; else the time of sending. */
+  timestamp?: string
+  /** A column. Default: `messageId` or `message_id`, if there is one; else it follows from the row. */
+  messageId?: string
+  /** The columns that become properties (of identify: traits). Default: all the rest. */
+  properties?: string[]
+  /** The columns that do not. */
+  exclude?: string[]
+  /** Tells sources apart whose rows are the same, in their message ids. Default: a file's name. */
+  sourceId?: string
+}
+
+export interface SendManyOptions extends RowOptions {
+  /** Of a file whose name does not tell. */
+  format?: 'ndjson'
+}
+
+export interface WritableOptions extends RowOptions {
+  checkpoint?: string
+  /** Default: true, for objects and for pieces of NDJSON; a text is one or more whole lines. False: pieces of text, too. */
+  objectMode?: boolean
+}
+
+/** What became of a source's rows: `rows === delivered + rejected + failed + remaining`. Frozen. */
+export interface Sent {
+  /** Read so far, those of earlier runs that a checkpoint remembers included. */
+  readonly rows: number
+  /** Handed to the client: the rest was rejected. */
+  readonly sent: number
+  readonly delivered: number
+  /** Could not become events. */
+  readonly rejected: number
+  /** Became events that were not delivered. */
+  readonly failed: number
+  /** Without a fate, when the run was ended early. */
+  readonly remaining: number
+  /** Of the rows with a fate, those that more than one request carried. */
+  readonly resent: number
+  /** Rows that had their fates before this run. */
+  readonly resumed: number
+  /** Rows in the source, where that is known. */
+  readonly total: number | undefined
+  /** Of this run. */
+  readonly seconds: number
+  /** The reject file, if there is one of this run, or of the one that it goes on with. */
+  readonly rejects: string | undefined
+}
+
+/** A row that was not delivered. */
+export interface Reject {
+  /** Its number, from 1. */
+  row: number
+  /** Of NDJSON: its line, which blank ones shift. */
+  line?: number
+  /** As of the errors: docs/errors.md. */
+  code: string
+  path: string
+  message: string
+  /** The row, as text if it is no JSON. Of an event that was not delivered: the event. */
+  values: unknown
+  /** Of an event that was not delivered: whether Intilery has it. */
+  arrived?: 'no' | 'unknown'
+  messageId?: string
+}
+
+/** Made by `client.writable`; it finishes when every row has its fate. */
+export interface RowWritable extends Writable {
+  /** What is known of the rows; undefined until the stream is open. */
+  readonly report: Sent | undefined
+}
+
 export interface Failure {
   error: IntileryError
   event: { messageId: string }
@@ -338,6 +447,26 @@ export class Client extends EventEmitter<ClientEvents> {
   /** Sends a whole message. Throws as `identify`. */
   send(message: Message, callback?: DeliveryCallback): Delivery
 
+  /**
+   * Sends every row of a source as an event, and resolves when all have their fates. It waits for room in the queue,
+   * whatever `onFull` says, and never holds up the event loop. docs/data.md.
+   *
+   * Rejects with ConfigurationError (before anything is sent, or where the source cannot be read any further),
+   * ValidationError (`onInvalid: 'stop'`; the rows before that one have their fates), ClosedError, an AbortError, or what
+   * the source threw.
+   *
+   * @example
+   * const sent = await client.sendMany('orders.ndjson', { event: 'Order Completed', userId: 'customer' })
+   */
+  sendMany(source: RowSource, options?: SendManyOptions): Promise<Sent>
+  /**
+   * A stream that sends the rows written to it, objects or NDJSON, as `sendMany` does.
+   *
+   * @example
+   * await pipeline(response.body, createGunzip(), client.writable({ event: 'Order Completed' }))
+   */
+  writable(options?: WritableOptions): RowWritable
+
   /** Sends what waits at once; resolves when every event accepted before has its fate, or after `timeout`. */
   flush(options?: { timeout?: number }): Promise<Flush>
   /** Accepts no more events, flushes, and stops. What has no fate by `timeout` fails with reason `closed`. */
@@ -391,6 +520,8 @@ export class ConfigurationError extends IntileryError {
 export class ValidationError extends IntileryError {
   /** The culprit, such as `properties.products[3].price`. */
   path: string
+  /** Of `sendMany` with `onInvalid: 'stop'`: the row, from 1. */
+  row?: number
 }
 /** More waits than `maxQueueBytes` allows. */
 export class QueueFullError extends IntileryError {}

@@ -19,6 +19,7 @@
 #include "intilery/version.hpp"
 #include "nearest.hpp"
 #include "node_client.hpp"
+#include "row_sender.hpp"
 #include "suspicion.hpp"
 
 namespace intilery::node {
@@ -98,6 +99,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("isSuspicious", Napi::Function::New(env, looks_suspicious, "isSuspicious"));
   exports.Set("checkData", Napi::Function::New(env, check_merge_data, "checkData"));
   exports.Set("didYouMean", Napi::Function::New(env, suggest, "didYouMean"));
+  exports.Set("countRows", Napi::Function::New(env, make_row_counter, "countRows"));
+  exports.Set("openCheckpoint", Napi::Function::New(env, open_checkpoint, "openCheckpoint"));
   return exports;
 }
 

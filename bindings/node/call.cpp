@@ -266,4 +266,6 @@ void check_data(napi_env env, napi_value data, event::Draft::Command command) {
   event::check_data(value.source(), command);
 }
 
+void raise_refused(napi_env env, napi_value refused) { read_refused(env, refused).raise(); }
+
 }  // namespace intilery::node

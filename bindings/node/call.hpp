@@ -50,4 +50,7 @@ Submitted submit_call(napi_env env, std::span<const napi_value> arguments, Clien
 /// \throws BadValue.
 void check_data(napi_env env, napi_value data, event::Draft::Command command);
 
+/// Throws the BadValue that node/values.cjs describes, `[code, detail, ...path]`. JavaScript thread.
+[[noreturn]] void raise_refused(napi_env env, napi_value refused);
+
 }  // namespace intilery::node

@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "rows/row_ledger.hpp"
+
 namespace intilery::node {
 
 void Mailbox::open(napi_threadsafe_function wake) {
@@ -24,15 +26,34 @@ Mail Mailbox::take() {
 }
 
 void Mailbox::finished(std::span<const Finished> group) {
+  // A client's events are of one kind for long stretches.
+  bool rows = false;
+  for (auto from = group.begin(); from != group.end();) {
+    const auto to = std::find_if(from, group.end(), [&](const Finished& event) {
+      return rows::RowLedger::owns(event.tag) != rows::RowLedger::owns(from->tag);
+    });
+    if (rows::RowLedger::owns(from->tag)) {
+      rows::RowLedger::settle({from, to});
+      rows = true;
+    } else {
+      collect({from, to});
+    }
+    from = to;
+  }
+  const std::lock_guard lock(mutex_);
+  mail_.rows |= rows;
+  wake_locked();
+}
+
+void Mailbox::collect(std::span<const Finished> group) {
   const std::lock_guard lock(mutex_);
   for (const Finished& event : group) {
     // The events of a request share its outcome.
     if (mail_.outcomes.empty() || mail_.outcomes.back() != event.outcome) mail_.outcomes.push_back(event.outcome);
     const auto latency = std::clamp<std::int64_t>(event.latency.count(), 0, std::numeric_limits<std::int32_t>::max());
-    mail_.fates.push_back({static_cast<double>(event.tag), static_cast<std::uint32_t>(mail_.outcomes.size() - 1),
-                           static_cast<std::int32_t>(latency)});
+    mail_.fates.push_back({static_cast<double>(sequence_of(event.tag)),
+                           static_cast<std::uint32_t>(mail_.outcomes.size() - 1), static_cast<std::int32_t>(latency)});
   }
-  wake_locked();
 }
 
 void Mailbox::log(LogLevel level, std::string_view line) {

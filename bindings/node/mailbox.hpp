@@ -40,9 +40,14 @@ struct Mail {
   std::vector<std::shared_ptr<const Outcome>> outcomes;
   std::vector<LogLine> lines;
   std::vector<Answer> answers;
+  bool rows = false;  ///< Rows of a source have got their fates.
 
-  bool empty() const { return fates.empty() && lines.empty() && answers.empty(); }
+  bool empty() const { return fates.empty() && lines.empty() && answers.empty() && !rows; }
 };
+
+/// The tag of an event that is no row; those of rows are odd.
+constexpr std::uintptr_t tag_of(std::uintptr_t sequence) { return sequence << 1; }
+constexpr std::uintptr_t sequence_of(std::uintptr_t tag) { return tag >> 1; }
 
 /// Collects, and wakes the event loop once for all that has come since it last looked: a thread-safe function call for
 /// every event would cost more than the event. Any thread, but where a member says otherwise.
@@ -60,6 +65,7 @@ class Mailbox : public Observer {
   void answer(Answer answer);
 
  private:
+  void collect(std::span<const Finished> group);
   void wake_locked();
 
   std::mutex mutex_;

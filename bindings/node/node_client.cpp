@@ -11,6 +11,7 @@
 #include "convert.hpp"
 #include "intilery/version.hpp"
 #include "readback/reader.hpp"
+#include "row_sender.hpp"
 
 namespace intilery::node {
 
@@ -65,6 +66,11 @@ NodeClient::NodeClient(Napi::Env env, Options options, Napi::Function dispatch) 
 NodeClient::~NodeClient() { shut(); }
 
 void NodeClient::environment_ends(void* self) { static_cast<NodeClient*>(self)->shut(); }
+
+ClientCore& NodeClient::core() const {
+  if (!core_) throw Napi::Error::New(env_, "intilery: the environment has ended");
+  return *core_;
+}
 
 void NodeClient::shut() {
   if (!core_) return;
@@ -163,6 +169,10 @@ Napi::Object NodeClient::wires(Napi::Env env) {
     client.core_->set_auth_token(info[0].As<Napi::String>());
     return info.Env().Undefined();
   });
+  add("rowSender", [](NodeClient& client, const Napi::CallbackInfo& info) {
+    return make_row_sender(info, client.shared_from_this());
+  });
+  wires.Set("dryRun", Napi::Boolean::New(env, core_->options().dry_run));
   wires.Set("debug", Napi::Boolean::New(env, core_->options().debug));
   wires.Set("exitTimeout", Napi::Number::New(env, static_cast<double>(core_->options().exit_timeout.count())));
   return wires;
@@ -178,7 +188,7 @@ napi_value NodeClient::submit(napi_env env, napi_callback_info info) {
     if (!client.core_) return nullptr;
     event::MessageId id;
     const Submitted submitted = submit_call(env, std::span(arguments).first(std::min(count, arguments.size())),
-                                            *client.core_, client.reader_, client.sequence_, id);
+                                            *client.core_, client.reader_, tag_of(client.sequence_), id);
     if (submitted == Submitted::suspicious) {
       napi_value yes = nullptr;
       napi_get_boolean(env, true, &yes);
@@ -205,14 +215,14 @@ Napi::Value NodeClient::refuse(const Napi::CallbackInfo& info) {
   const std::string code = info[0].As<Napi::String>();
   const std::string path = info[1].As<Napi::String>();
   const std::string message = info[2].As<Napi::String>();
-  core_->refuse(ValidationError(code, path, message), sequence_);
+  core_->refuse(ValidationError(code, path, message), tag_of(sequence_));
   hold();
   ++sequence_;
   return info.Env().Undefined();
 }
 
 Napi::Value NodeClient::drop(const Napi::CallbackInfo& info) {
-  core_->drop(sequence_);
+  core_->drop(tag_of(sequence_));
   hold();
   ++sequence_;
   return info.Env().Undefined();
@@ -347,6 +357,7 @@ void NodeClient::deliver_rest(napi_env env, napi_value dispatch) {
     napi_get_undefined(env, &undefined);
     napi_call_function(env, undefined, call, arguments.size(), arguments.data(), nullptr);
   };
+  if (mail.rows) tell(Dispatch::rows, {});
   for (const LogLine& line : mail.lines) {
     tell(Dispatch::log, {Napi::Number::New(env, static_cast<double>(line.level)), text_of(env, line.text)});
   }

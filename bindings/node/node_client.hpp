@@ -30,6 +30,7 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
     fates,   ///< `(count, buffer, text)`, see `deliver_fates`.
     log,     ///< `(level, line)`
     answer,  ///< `(call, error, result)`
+    rows,    ///< `()`: rows of a source have got their fates.
   };
 
   /// \param dispatch called on the event loop with what has come. Must not hold the client in JavaScript, or that is
@@ -42,6 +43,9 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
 
   /// An object with the functions that node/client.cjs calls.
   Napi::Object wires(Napi::Env env);
+
+  /// \throws Napi::Error when the environment has ended.
+  ClientCore& core() const;
 
  private:
   using Result = decltype(Answer::result);

@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -9,7 +13,10 @@
 #include "event/message_id.hpp"
 #include "event/repeats.hpp"
 #include "queue/event.hpp"
+#include "rows/checkpoint.hpp"
 #include "rows/json_row.hpp"
+#include "rows/line_sender.hpp"
+#include "rows/line_splitter.hpp"
 #include "rows/row_ledger.hpp"
 
 namespace intilery {
@@ -182,6 +189,202 @@ TEST(JsonRowTest, RefusesWhatIsNoRow) {
   EXPECT_EQ(code(R"({"u":true})"), "wrong_type u");
   EXPECT_EQ(code(R"({"u":"1"})"), "required timestamp");
   EXPECT_EQ(code(R"({"u":"1","t":5})"), "wrong_type t");
+}
+
+std::vector<std::string> lines_of(std::string_view text, std::size_t piece, std::size_t max_size = 1'000) {
+  rows::LineSplitter splitter(max_size);
+  std::vector<std::string> lines;
+  const auto take = [&] {
+    while (splitter.next()) {
+      lines.push_back(std::to_string(splitter.number()) + (splitter.too_long() ? "+" : " ") +
+                      std::string(splitter.line()));
+    }
+  };
+  for (std::size_t at = 0; at < text.size(); at += piece) {
+    splitter.feed(text.substr(at, piece));
+    take();
+  }
+  splitter.end();
+  take();
+  return lines;
+}
+
+TEST(LineSplitterTest, FindsTheSameLinesInPiecesOfAnySize) {
+  constexpr std::string_view text =
+      "\xEF\xBB\xBF"
+      "a\r\n\r\nbc\n\n\nd e\r\n  \nlast";
+  const std::vector<std::string> expected{"1 a", "3 bc", "6 d e", "7   ", "8 last"};
+  for (const std::size_t piece : {1, 2, 3, 5, 100}) EXPECT_EQ(lines_of(text, piece), expected);
+  EXPECT_TRUE(lines_of("", 1).empty());
+  EXPECT_TRUE(lines_of("\n\r\n", 1).empty());
+}
+
+TEST(LineSplitterTest, KeepsOnlyTheBeginningOfALineThatIsTooLong) {
+  const std::vector<std::string> expected{"1 1234", "2+1234", "3+abcd", "4 x", "5+long"};
+  for (const std::size_t piece : {1, 2, 3, 7, 100}) {
+    EXPECT_EQ(lines_of("1234\n12345\nabcdefghijklmnop\r\nx\nlonger", piece, 4), expected) << piece;
+  }
+}
+
+/// A client that sends nothing, and the rows that it was told of.
+struct DryClient {
+  struct Told : Observer {
+    void finished(std::span<const Finished> group) override {
+      const std::lock_guard lock(mutex);
+      for (const Finished& finished : group) ids.insert(finished.event->message_id());
+      RowLedger::settle(group);
+    }
+    void log(LogLevel, std::string_view) override {}
+    std::mutex mutex;
+    std::set<std::string> ids;
+  };
+
+  static Options options() {
+    Options options;
+    options.client_id = options.account_id = "hea";
+    options.brand_id = "HEA";
+    options.auth_token = "token";
+    options.dry_run = true;
+    options.max_queue_bytes = 4'000;
+    options.flush_at = 1;
+    return options;
+  }
+
+  std::shared_ptr<Told> told = std::make_shared<Told>();
+  ClientCore core{options(), Library{"test", "0"}, told};
+
+  /// Steps until all rows that were handed over have their fates.
+  rows::LineSender::Step finish(rows::LineSender& sender, const rows::LineSender::Change& change = {}) {
+    for (;;) {
+      const auto step = sender.step(std::chrono::steady_clock::now() + std::chrono::milliseconds(1), change);
+      if (step != rows::LineSender::Step::paused && step != rows::LineSender::Step::full) {
+        Waiting waiting;
+        core.flush({}, waiting);
+        return step;
+      }
+    }
+  }
+};
+
+using rows::LineSender;
+using Step = LineSender::Step;
+
+TEST(LineSenderTest, GivesEachRowItsFateThoughTheQueueIsFull) {
+  DryClient client;
+  LineSender sender(client.core, {.event = "E", .through = 2});
+  sender.feed("{\"id\":1}\n{\"id\":2}\n");
+  EXPECT_EQ(client.finish(sender), Step::names);
+  EXPECT_EQ(sender.names(), std::vector<std::string>{"id"});
+  sender.set_columns({.user_id = "id"});
+  for (int n = 3; n <= 200; ++n) {
+    sender.feed("{\"id\":" + std::to_string(n) + ",\"long\":\"" + std::string(200, 'x') + "\"}\n");
+  }
+  sender.feed("[]");
+  sender.end();
+  EXPECT_EQ(client.finish(sender), Step::hungry);
+  const Progress progress = sender.take();
+  EXPECT_EQ(progress.through, 201u);
+  EXPECT_EQ(progress.total.rows, 199u);
+  EXPECT_EQ(progress.total.delivered, 198u);
+  EXPECT_EQ(client.told->ids.size(), 198u);
+  const std::vector<rows::RejectedRow> rejects = sender.take_rejects();
+  ASSERT_EQ(rejects.size(), 1u);
+  EXPECT_EQ(rejects[0].row, 201u);
+  EXPECT_EQ(rejects[0].line, 201u);
+  EXPECT_EQ(rejects[0].values, "[]");
+}
+
+TEST(LineSenderTest, EndsAtTheLimitAndBeforeAMistakeWhereThatIsAsked) {
+  DryClient client;
+  LineSender limited(client.core, {.event = "E", .limit = 2});
+  limited.set_columns({.user_id = "u"});
+  limited.feed("{\"u\":1}\n{\"u\":2}\n{\"u\":3}\n");
+  EXPECT_EQ(client.finish(limited), Step::done);
+  EXPECT_EQ(limited.take().total.delivered, 2u);
+
+  LineSender stopping(client.core, {.event = "E", .stop = true});
+  stopping.set_columns({.user_id = "u"});
+  stopping.feed("{\"u\":1}\n{}\n{\"u\":3}\n");
+  EXPECT_EQ(client.finish(stopping), Step::stopped);
+  const Progress progress = stopping.take();
+  EXPECT_EQ(progress.total.rows, 1u);
+  EXPECT_EQ(progress.through, 1u);
+  EXPECT_EQ(stopping.take_rejects().size(), 1u);
+  EXPECT_EQ(client.finish(stopping), Step::stopped);
+
+  LineSender refused(client.core, {.event = "E", .stop = true});
+  refused.refuse({"cycle", "contains itself", ""}, "{}");
+  EXPECT_EQ(refused.take_rejects().size(), 1u);
+  refused.add(R"({"u":1})");
+  EXPECT_EQ(client.finish(refused), Step::stopped);
+  EXPECT_EQ(refused.take().total.rows, 0u);
+}
+
+TEST(LineSenderTest, PausesWhenManyRowsAreRejectedSoThatMemoryIsBounded) {
+  DryClient client;
+  LineSender sender(client.core, {.event = "E"});
+  for (int n = 0; n < 1'500; ++n) sender.feed("[]\n");
+  EXPECT_EQ(client.finish(sender), Step::rejects);
+  EXPECT_EQ(sender.take_rejects().size(), 1'000u);
+  EXPECT_EQ(client.finish(sender), Step::hungry);
+  EXPECT_EQ(sender.take_rejects().size(), 500u);
+}
+
+TEST(LineSenderTest, ARowThatTheCallerRefusedHasTheNamesOfTheWireInItsPath) {
+  DryClient client;
+  LineSender sender(client.core, {.action = event::Action::identify});
+  sender.set_columns({.user_id = "customer"});
+  sender.refuse({"cycle", "contains itself", "a.b"}, "{}");
+  sender.refuse({"not_finite", "is NaN", "customer"}, "{}");
+  sender.add(R"({"customer":"u"})");
+  EXPECT_EQ(client.finish(sender), Step::hungry);
+  const std::vector<rows::RejectedRow> rejects = sender.take_rejects();
+  ASSERT_EQ(rejects.size(), 2u);
+  EXPECT_EQ(rejects[0].error.path, "traits.a.b");
+  EXPECT_EQ(rejects[1].error.path, "userId");
+  EXPECT_EQ(rejects[1].row, 2u);
+  EXPECT_EQ(sender.take().total.rows, 3u);
+}
+
+class CheckpointTest : public testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::create_directory(folder_); }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  static std::string why(const std::string& path, nlohmann::json plan) {
+    try {
+      const rows::Checkpoint checkpoint(path, std::move(plan));
+    } catch (const ConfigurationError& error) {
+      return error.code() + ": " + error.what();
+    }
+    return "";
+  }
+
+  const std::filesystem::path folder_ =
+      std::filesystem::temp_directory_path() / ("intilery-" + event::MessageId::generate(0).text());
+  const std::string path_ = (folder_ / "c").string();
+};
+
+TEST_F(CheckpointTest, GivesBackWhatWasSavedLastToARunWithTheSamePlan) {
+  {
+    rows::Checkpoint checkpoint(path_, {{"event", "E"}, {"user_id", nullptr}});
+    EXPECT_TRUE(checkpoint.state().is_null());
+    checkpoint.save({{"through", 1}});
+    checkpoint.save({{"through", 2}});
+  }
+  EXPECT_EQ(std::filesystem::status(path_).permissions() & std::filesystem::perms::mask,
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  EXPECT_EQ(rows::Checkpoint(path_, {{"event", "E"}, {"user_id", nullptr}}).state().at("through"), 2);
+  EXPECT_NE(why(path_, {{"event", "F"}, {"user_id", nullptr}}).find("checkpoint_differs: "), std::string::npos);
+  EXPECT_NE(why(path_, {{"event", "F"}, {"user_id", nullptr}}).find(": event had another value"), std::string::npos);
+}
+
+TEST_F(CheckpointTest, IsOfOneRunAtATimeAndNoOtherFile) {
+  const rows::Checkpoint checkpoint(path_, {{"event", "E"}});
+  EXPECT_NE(why(path_, {{"event", "E"}}).find("another run has it"), std::string::npos);
+  std::ofstream(folder_ / "text") << "this is no database at all, but a text";
+  EXPECT_NE(why((folder_ / "text").string(), {}).find("checkpoint_unusable: "), std::string::npos);
+  EXPECT_NE(why((folder_ / "no" / "c").string(), {}).find("checkpoint_unusable: "), std::string::npos);
 }
 
 }  // namespace

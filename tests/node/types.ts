@@ -1,7 +1,10 @@
 // Checked by `tsc`: right code passes, and each line marked so is an error.
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { ReadableStream } from 'node:stream/web'
 import { metrics } from '@opentelemetry/api'
 import type * as Segment from '@segment/analytics-node'
-import { Client, type Flush, type Profile, type Receipt } from 'intilery'
+import { Client, type Flush, type Profile, type Receipt, type Sent } from 'intilery'
 import SegmentDefault, { Analytics, type Context } from 'intilery/compat/segment'
 import { instrument } from 'intilery/otel'
 import { Sandbox } from 'intilery/testing'
@@ -33,6 +36,16 @@ export async function right(token: string): Promise<number> {
   const profile: Profile | null = await client.profile({ email: 'x', timeout: 1000 })
   const everybody: Profile[] = await client.profiles().toArray()
   console.log(profile?.traits, everybody.length)
+  const sent: Sent = await client.sendMany(new URL('file:///rows.ndjson'), {
+    event: 'E',
+    onReject: ({ row, values }) => console.log(row, values),
+    signal: AbortSignal.timeout(1000),
+  })
+  await client.sendMany(Readable.from([{ userId: 'u' }]), { action: 'identify', exclude: ['secret'] })
+  await client.sendMany(new ReadableStream<Uint8Array>(), { mapping: { userId: 'customer' }, onInvalid: 'stop' })
+  const writable = client.writable({ event: 'E', objectMode: false })
+  await pipeline(Readable.from(['{}']), writable)
+  console.log(sent.delivered, writable.report?.remaining)
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
   return receipt.status + flush.remaining + sandbox.port
@@ -79,6 +92,10 @@ export function wrong(client: Client): void {
   new Client({ logger: { debug() {}, info() {}, warn() {} } })
   // @ts-expect-error not a function
   new Client({ waitUntil: true })
+  // @ts-expect-error misspelt
+  client.sendMany([], { evnt: 'E' })
+  // @ts-expect-error not rows
+  client.sendMany([5])
   // @ts-expect-error no such choice
   new Client({ delivery: 'fast' })
   // @ts-expect-error misspelt

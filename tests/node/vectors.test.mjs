@@ -1,6 +1,8 @@
 // Runs tests/vectors (see its README) through the public client into the sandbox.
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { ValidationError, version } from 'intilery'
 import { Sandbox } from 'intilery/testing'
@@ -117,4 +119,35 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith('.json') &
       assert.equal(wrong.join('\n'), '')
     })
   }
+}
+
+/** A row's request body as rows/ndjson.json writes it. */
+function wireOf({ body }) {
+  return body
+    .replace(/,"sentAt":"[^"]{24}"}$/, '}')
+    .replace('intilery-node', '{library}')
+    .replace(`"${version}"`, '"{version}"')
+}
+
+for (const vector of JSON.parse(readFileSync(new URL('rows/ndjson.json', folder), 'utf8'))) {
+  test(`the lines of a file become the events that every language makes: ${vector.name}`, async () => {
+    const at = mkdtempSync(join(tmpdir(), 'intilery-'))
+    const path = join(at, 'rows.ndjson')
+    writeFileSync(path, vector.text)
+    const sandbox = new Sandbox({ rateLimit: 0 })
+    const client = sandbox.client({ delivery: 'event' })
+    const options = Object.entries(vector.options).map(([name, value]) => [camel(name), value])
+    const sent = await client.sendMany(path, Object.fromEntries(options))
+    let wire = sandbox.requests().map(wireOf)
+    if (vector.wire[0].includes('{now}')) {
+      wire = wire.map((body) => body.replace(/"timestamp":"[^"]{24}"/, '"timestamp":"{now}"'))
+    }
+    assert.deepEqual(wire.sort(), vector.wire)
+    const lines = sent.rejects === undefined ? [] : readFileSync(sent.rejects, 'utf8').trimEnd().split('\n')
+    const rejects = lines.map((line) => JSON.parse(line)).map(({ row, code, path }) => ({ row, code, path }))
+    assert.deepEqual(rejects, vector.rejects ?? [])
+    await client.close()
+    await sandbox.stop()
+    rmSync(at, { recursive: true })
+  })
 }

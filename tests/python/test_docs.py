@@ -85,6 +85,9 @@ def test_the_snippet_on_data_sends_and_rejects(tmp_path: Path) -> None:
     out, _ = run_python(snippet("python", "docs/data.md"), tmp_path)
     lines = out.splitlines()
     assert lines[:2] == ["2 1 1", "2024-07-05T11:00:00.000Z {'total': 77.0}"]
+    node = run_node(snippet("js", "docs/data.md"), tmp_path).splitlines()
+    assert (node[0], node[-2:]) == ("2 1 1", ["2 required", "1"])
+    assert json.loads(node[1])["values"] == {"total": 12.5}
     (line,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "docs" / "data.md").read_text(), re.MULTILINE | re.DOTALL)
     assert json.loads(line) == json.loads(lines[2])
 

@@ -117,6 +117,31 @@ def test_vectors_hold_and_a_before_send_that_changes_nothing_changes_nothing(pat
     assert not wrong, "\n".join(wrong)
 
 
+def wire_of(body: str) -> str:
+    """A row's request body as rows/ndjson.json writes it."""
+    body = re.sub(r',"sentAt":"[^"]{24}"}$', "}", body)
+    return body.replace("intilery-python", "{library}").replace(f'"{intilery.__version__}"', '"{version}"')
+
+
+ROWS = json.loads((Path(__file__).parents[1] / "vectors" / "rows" / "ndjson.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", ROWS, ids=lambda case: case["name"])
+def test_the_lines_of_a_file_become_the_events_that_every_language_makes(case: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "rows.ndjson"
+    path.write_bytes(case["text"].encode())
+    with Sandbox(rate_limit=0) as sandbox:
+        with sandbox.client(delivery="event") as client:
+            sent = client.send_many(path, **case["options"])
+        wire = [wire_of(request.body.decode()) for request in sandbox.requests()]
+    if "{now}" in case["wire"][0]:
+        wire = [re.sub(r'"timestamp":"[^"]{24}"', '"timestamp":"{now}"', body) for body in wire]
+    assert sorted(wire) == case["wire"]
+    lines = sent.rejects.read_text(encoding="utf-8").splitlines() if sent.rejects else []
+    rejects = [{name: json.loads(line)[name] for name in ("row", "code", "path")} for line in lines]
+    assert rejects == case.get("rejects", [])
+
+
 def mismatch(case: dict[str, Any], client: intilery.Client, sandbox: Sandbox) -> str | None:
     arguments = {NAMES.get(name, name): value_of(value) for name, value in case["args"].items()}
     try:
