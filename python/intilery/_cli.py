@@ -5,11 +5,13 @@ Each command is in a module of its own, `_cli_*.py`.
 
 # No `from __future__ import annotations`: typer reads these annotations, in Python 3.9 too.
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
 
-from . import __version__, _cli_send
+from . import __version__, _cli_doctor, _cli_send, _cli_spool
 
 app = typer.Typer(
     name="intilery",
@@ -28,9 +30,17 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     pass
+
+
+app.command("send", help=_cli_send.SEND_HELP)(_cli_send.send)
+app.command("validate", help=_cli_send.VALIDATE_HELP)(_cli_send.validate)
+app.add_typer(_cli_spool.spool, name="spool")
+app.command("doctor", help=_cli_doctor.HELP)(_cli_doctor.doctor)
 
 
 @app.command("sandbox", context_settings={"ignore_unknown_options": True}, add_help_option=False)
@@ -38,10 +48,14 @@ def _sandbox_command() -> None:
     """Run a stand-in for the service; `intilery sandbox --help` has its options."""  # __main__ runs it
 
 
-app.command("send", help=_cli_send.HELP)(_cli_send.send)
+def _interrupt(*_: object) -> None:
+    sys.exit(130)
 
 
 def main(arguments: list[str]) -> int:
+    # Instead of a KeyboardInterrupt, of which typer would make an exit code of 1. Whoever started this may ignore it.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         app(args=arguments, prog_name="intilery")
     except SystemExit as ended:

@@ -1,4 +1,4 @@
-"""`intilery send`."""
+"""`intilery send` and `intilery validate`."""
 
 # No `from __future__ import annotations`: typer reads these annotations, in Python 3.9 too.
 
@@ -9,21 +9,24 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from . import Client, IntileryError
-from ._cli_flags import EXIT_INCOMPLETE, EXIT_STOPPED, EXIT_USAGE, option
+from . import Client, IntileryError, _native
+from ._cli_flags import EXIT_INCOMPLETE, EXIT_STOPPED, AccountFlags, Json, RowFlags, option, refuse, with_flags
 from ._cli_report import Report
 from ._send_many import Run
+from ._sources import merge
 
-HELP = """Send each row of a file, or of a query, as an event, and wait until each has its fate.
-
+_SOURCE = """\
 SOURCE is a CSV, TSV, NDJSON or Parquet file (plain, .gz or .zst), or - for standard input. Without options for them,
 the columns user_id, anonymous_id, event, timestamp and message_id are used where they exist; all other columns become
-the event's properties (traits, with --action identify).
+the event's properties (traits, with --action identify)."""
+
+SEND_HELP = f"""Send each row of a file, or of a query, as an event, and wait until each has its fate.
+
+{_SOURCE}
 
 The account comes from INTILERY_CLIENT_ID, INTILERY_ACCOUNT_ID, INTILERY_BRAND_ID and INTILERY_AUTH_TOKEN; every other
 option of the client has its variable, too, such as INTILERY_RATE_LIMIT.
@@ -36,82 +39,79 @@ Exit codes: 0 every row was delivered; 1 some were rejected or failed, and are i
 not fit the source, nothing was sent; 3 the run was stopped before its end; 130 Ctrl-C, 143 terminated.
 """
 
+VALIDATE_HELP = f"""Check each row of a file, or of a query, as `send` would. Needs no account and no network.
 
+{_SOURCE}
+
+  intilery validate orders.csv --event "Order Completed" --user-id customer
+
+Exit codes: 0 every row is valid; 1 some are not, and are in the reject file; 2 the command does not fit the source;
+3 the first mistake, with --on-invalid stop, or a source that broke off; 130 Ctrl-C, 143 terminated.
+"""
+
+_Source = Annotated[Optional[str], typer.Argument(help="A file, or -.", show_default=False)]
+
+
+@with_flags
 def send(
-    source: Annotated[Optional[str], typer.Argument(help="A file, or -.", show_default=False)] = None,
-    action: Annotated[Optional[str], option("track (default), identify, page or screen.")] = None,
-    event: Annotated[Optional[str], option("The name of every event.")] = None,
-    event_column: Annotated[Optional[str], option("The column that has each event's name.")] = None,
-    user_id: Annotated[Optional[str], option("The column of the user ids.")] = None,
-    anonymous_id: Annotated[Optional[str], option("The column of the ids of unknown visitors.")] = None,
-    timestamp: Annotated[Optional[str], option("The column that says when it happened.")] = None,
-    timestamp_format: Annotated[Optional[str], option('How that is written, if not ISO-8601: "%d/%m/%Y".')] = None,
-    timezone: Annotated[Optional[str], option("Of timestamps that name none: UTC, Europe/London …")] = None,
-    message_id: Annotated[Optional[str], option("The column of the message ids. Default: made from the row.")] = None,
-    properties: Annotated[Optional[str], option("Only these columns become properties: a,b,c.")] = None,
-    exclude: Annotated[Optional[str], option("These columns do not: a,b,c.")] = None,
-    sql: Annotated[Optional[str], option("Send this query's rows; in it, SOURCE is the table `source`.")] = None,
-    mapping: Annotated[Optional[Path], option("A YAML or JSON file with the options above.")] = None,
-    format: Annotated[Optional[str], option("csv, tsv, ndjson, parquet or lines, if the name does not tell.")] = None,
-    delimiter: Annotated[Optional[str], option("Of CSV, if the header does not tell.")] = None,
-    source_id: Annotated[Optional[str], option("Goes into the message ids. Default: the file's name.")] = None,
-    on_invalid: Annotated[str, option("A row that can be no event: reject (default) or stop.")] = "reject",
-    rejects: Annotated[Optional[Path], option("The reject file. Default: SOURCE.rejects.ndjson.")] = None,
-    checkpoint: Annotated[Optional[Path], option("Default: SOURCE.checkpoint.")] = None,
+    source: _Source = None,
+    *,
+    rows: RowFlags,
+    rejects: Annotated[Optional[str], option("The reject file. Default: SOURCE.rejects.ndjson.")] = None,
+    checkpoint: Annotated[Optional[str], option("Default: SOURCE.checkpoint.")] = None,
     no_checkpoint: Annotated[bool, option("Begin at the first row, and remember nothing.", "--no-checkpoint")] = False,
-    limit: Annotated[Optional[int], option("Send the first rows only.", min=0)] = None,
     dry_run: Annotated[bool, option("Check every row, and send nothing.", "--dry-run")] = False,
-    as_json: Annotated[bool, option("Report in JSON, for programs.", "--json")] = False,
-    client_id: Annotated[Optional[str], option("Over INTILERY_CLIENT_ID.")] = None,
-    account_id: Annotated[Optional[str], option("Over INTILERY_ACCOUNT_ID.")] = None,
-    brand_id: Annotated[Optional[str], option("Over INTILERY_BRAND_ID.")] = None,
-    endpoint: Annotated[Optional[str], option("Over INTILERY_ENDPOINT.")] = None,
+    as_json: Json = False,
+    account: AccountFlags,
 ) -> None:
-    connection: dict[str, Any] = {
-        "client_id": client_id,
-        "account_id": account_id,
-        "brand_id": brand_id,
-        "endpoint": endpoint,
-        "dry_run": True if dry_run else None,
-    }
-    options: dict[str, Any] = {
-        "action": action,
-        "event": event,
-        "event_column": event_column,
-        "user_id": user_id,
-        "anonymous_id": anonymous_id,
-        "timestamp": timestamp,
-        "timestamp_format": timestamp_format,
-        "timezone": timezone,
-        "message_id": message_id,
-        "properties": properties.split(",") if properties is not None else None,
-        "exclude": exclude.split(",") if exclude is not None else None,
-        "sql": sql,
-        "mapping": mapping,
-        "format": format,
-        "delimiter": delimiter,
-        "source_id": source_id,
-        "on_invalid": on_invalid,
-        "rejects": rejects,
-        "limit": limit,
-    }
-    report = Report(as_json, dry_run)
+    given = {**rows.given(), "rejects": rejects, "checkpoint": checkpoint}
+    connection = {**account.given(), **({"dry_run": True} if dry_run else {})}
+    report = Report("send", "dry run" if dry_run else "send", as_json)
+    _run(report, source, given, connection, None if no_checkpoint else source not in (None, "-"))
+
+
+@with_flags
+def validate(
+    source: _Source = None,
+    *,
+    rows: RowFlags,
+    rejects: Annotated[Optional[str], option("The reject file. Default: SOURCE.invalid.ndjson.")] = None,
+    as_json: Json = False,
+) -> None:
+    nobody = {"client_id": "nobody", "account_id": "nobody", "brand_id": "NOBODY", "auth_token": "none"}
+    report = Report("validate", "validate", as_json)
+    _run(report, source, {**rows.given(), "rejects": rejects}, {**nobody, "dry_run": True}, None)
+
+
+def _run(
+    report: Report,
+    source: Optional[str],
+    given: dict[str, Any],
+    connection: dict[str, Any],
+    checkpoint: Optional[bool],
+) -> None:
+    """Args:
+    checkpoint: None: there shall be none. True: beside the source, if nothing else is said.
+    """
     logging.getLogger("intilery").addHandler(report)
     with contextlib.ExitStack() as stack:
-        given: Optional[str] = source
-        if source == "-":
-            given = stack.enter_context(_standard_input(format))
-            options["source_id"] = source_id or ""
-            options["rejects"] = rejects or Path("intilery-rejects.ndjson")
-        if not no_checkpoint:
-            options["checkpoint"] = checkpoint if checkpoint or source in (None, "-") else True
         try:
-            client = Client.from_env(**{name: value for name, value in connection.items() if value is not None})
+            options = merge(given)
+            path = source
+            if source == "-":
+                path = stack.enter_context(_standard_input(options.get("format")))
+                options.setdefault("source_id", "")
+                name = "intilery-invalid.ndjson" if connection.get("dry_run") else "intilery-rejects.ndjson"
+                options.setdefault("rejects", name)
+            if checkpoint is None:
+                options.pop("checkpoint", None)
+            else:
+                options.setdefault("checkpoint", checkpoint)
+            client = Client.from_env(**connection)
             stack.callback(client.close, 0)
-            run = Run(client, given, options)
+            run = Run(client, path, options)
         except (IntileryError, ImportError, OSError) as error:
-            report.refuse(error)
-            raise typer.Exit(EXIT_USAGE) from None
+            raise refuse(report.command, error, report.as_json) from None
         raise typer.Exit(_follow(client, run, report))
 
 
@@ -128,6 +128,10 @@ class _Terminated(KeyboardInterrupt):
     pass
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def _terminate(*_: object) -> None:
     raise _Terminated
 
@@ -135,13 +139,18 @@ def _terminate(*_: object) -> None:
 def _follow(client: Client, run: Run, report: Report) -> int:
     code = 0
     why: Optional[BaseException] = None
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        with report.live():
+        with report.live(_native.rate_limit(client)):
             for sent in run.steps():
-                report.show(sent, client)
+                report.show(sent, client.stats())
                 if client.stats().state == "paused: auth":
-                    raise IntileryError("the service refuses the token (403): set INTILERY_AUTH_TOKEN", code="auth")
+                    raise IntileryError(
+                        "the service refuses the token (403): check INTILERY_AUTH_TOKEN; `intilery doctor` says more",
+                        code="auth",
+                    )
     except KeyboardInterrupt as ended:
         code = 143 if isinstance(ended, _Terminated) else 130
         why = IntileryError("interrupted")
@@ -157,5 +166,5 @@ def _follow(client: Client, run: Run, report: Report) -> int:
     sent = run.sent()
     if code == 0 and sent.delivered < sent.rows:
         code = EXIT_INCOMPLETE
-    report.finish(sent, run, why, code)
+    report.finish(sent, run.checkpoint, why, code)
     return code
