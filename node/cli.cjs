@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 'use strict'
-/** `npx intilery sandbox`. */
+/** `npx intilery sandbox`, `npx intilery doctor`. */
 
 const { parseArgs } = require('node:util')
 const { load } = require('./native.cjs')
@@ -9,6 +9,7 @@ const { version } = require('../package.json')
 const help = `usage: intilery sandbox [options]
 
 Commands:
+  doctor     find what keeps a client from delivering; \`intilery doctor --help\` has its options
   sandbox    run a stand-in for the service; \`intilery sandbox --help\` has its options
 
 Options:
@@ -17,6 +18,8 @@ Options:
 const [command, ...rest] = process.argv.slice(2)
 if (command === 'sandbox') {
   process.exitCode = load('intilery_sandbox').runCommand('intilery sandbox', rest)
+} else if (command === 'doctor') {
+  require('./doctor.cjs').run(rest)
 } else {
   const options = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } }
   try {

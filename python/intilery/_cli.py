@@ -45,7 +45,7 @@ app.command("doctor", help=_cli_doctor.HELP)(_cli_doctor.doctor)
 
 @app.command("sandbox", context_settings={"ignore_unknown_options": True}, add_help_option=False)
 def _sandbox_command() -> None:
-    """Run a stand-in for the service; `intilery sandbox --help` has its options."""  # __main__ runs it
+    """Run a stand-in for the service."""  # __main__ runs it
 
 
 def _interrupt(*_: object) -> None:

@@ -24,7 +24,9 @@ SOURCE is a CSV, TSV, NDJSON or Parquet file (plain, .gz or .zst), or - for stan
 the columns user_id, anonymous_id, event, timestamp and message_id are used where they exist; all other columns become
 the event's properties (traits, with --action identify)."""
 
-SEND_HELP = f"""Send each row of a file, or of a query, as an event, and wait until each has its fate.
+SEND_HELP = f"""Send each row of a file or a query as an event.
+
+Waits until each has its fate.
 
 {_SOURCE}
 
@@ -39,7 +41,9 @@ Exit codes: 0 every row was delivered; 1 some were rejected or failed, and are i
 not fit the source, nothing was sent; 3 the run was stopped before its end; 130 Ctrl-C, 143 terminated.
 """
 
-VALIDATE_HELP = f"""Check each row of a file, or of a query, as `send` would. Needs no account and no network.
+VALIDATE_HELP = f"""Check each row as `send` would, offline.
+
+Needs no account and no network.
 
 {_SOURCE}
 

@@ -19,7 +19,7 @@ from . import IntileryError, _native
 from ._cli_flags import EXIT_INCOMPLETE, EXIT_USAGE, FlagSet, Json, option, refuse, with_flags
 
 spool = typer.Typer(
-    help="Look after a spool folder: what waits in it, and what failed for good (dead letters).",
+    help="Look after what waits on disk, and dead letters.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -58,7 +58,10 @@ def _command(work: Callable[..., None]) -> Callable[..., None]:
 @spool.command("status")
 @_command
 def status(folder: Folder, *, as_json: Json = False) -> None:
-    """Say what waits, who sends it, and what failed. Shows nothing of what the events hold, and changes nothing."""
+    """Say what waits, and what failed for good.
+
+    Shows nothing of what the events hold, and works beside living clients.
+    """
     found = json.loads(_native.spool_status(str(folder)))
     if as_json:
         print(json.dumps(found))
@@ -95,7 +98,10 @@ def status(folder: Folder, *, as_json: Json = False) -> None:
 @spool.command("retry")
 @_command
 def retry(folder: Folder, *, letters: LetterFlags, as_json: Json = False) -> None:
-    """Have dead letters sent again, by the next client of their account that starts here."""
+    """Have dead letters sent again.
+
+    The next client of their account that starts with this folder sends them, with the same message ids.
+    """
     moved, unknown = _native.spool_retry(str(folder), letters.native())
     if as_json:
         print(json.dumps({"retried": moved, "unknown_account": unknown}))
@@ -120,7 +126,10 @@ def export(
     waiting: Waiting = False,
     output: Annotated[Optional[Path], option("A file, which only you may read. Default: standard output.")] = None,
 ) -> None:
-    """Write dead letters as lines of JSON: the event as it was to be sent, brand, reason, message, time."""
+    """Write dead letters as lines of JSON.
+
+    Each has the event as it was to be sent, and brand, reason, message, status, attempts and time.
+    """
     _check(letters, waiting, "export")
     with _writer(output) as write:
         unread = _native.spool_export(str(folder), letters.native(), waiting, write)
@@ -140,7 +149,10 @@ def purge(
     yes: Annotated[bool, option("Do not ask.", "--yes")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete dead letters; what waits only with --waiting, and never from under a living client."""
+    """Delete dead letters.
+
+    Asks before. What waits is deleted only with --waiting, and never from under a living client.
+    """
     _check(letters, waiting, "purge")
     if not yes:
         if not sys.stdin.isatty():

@@ -1,0 +1,71 @@
+'use strict'
+/** `npx intilery doctor`. */
+
+const { parseArgs } = require('node:util')
+const { diagnose } = require('./client.cjs')
+const { IntileryError } = require('./errors.cjs')
+
+const help = `usage: intilery doctor [options]
+
+Find what keeps a client from delivering, and say what to do: the options, the address, TLS, the token and its
+rights, the clock, the limits and the spool, as Client.fromEnv() would have them. Sends no event: it reads one event
+back, and posts an empty batch.
+
+Options:
+  --json                               report in JSON, for programs
+  --client-id, --account-id,           over INTILERY_CLIENT_ID and so on
+  --brand-id, --endpoint TEXT
+  --help
+
+Exit codes: 0 a client would deliver, if perhaps with warnings; 1 a check failed; 2 an option cannot be read.`
+
+const account = { 'client-id': 'clientId', 'account-id': 'accountId', 'brand-id': 'brandId', endpoint: 'endpoint' }
+const colours = { ok: 32, warning: 33, failed: 31, skipped: 90 }
+
+function print(checks) {
+  const { stdout } = process
+  const coloured = stdout.isTTY && !process.env.NO_COLOR && stdout.hasColors()
+  const paint = (text, result) => (coloured ? `\u001b[${colours[result]}m${text}\u001b[39m` : text)
+  for (const { name, result, message, advice } of checks) {
+    stdout.write(`${paint(result.padEnd(9), result)}${name.padEnd(18)}${message}\n`)
+    if (advice !== '' && result !== 'ok') stdout.write(`${' '.repeat(27)}-> ${advice}\n`)
+  }
+  const count = (result) => checks.filter((check) => check.result === result).length
+  const failed = count('failed')
+  const warnings = count('warning')
+  if (failed > 0) stdout.write(`A client would not deliver: ${failed} check${failed === 1 ? '' : 's'} failed.\n`)
+  else if (warnings > 0) {
+    stdout.write(`A client would deliver; see the ${warnings} warning${warnings === 1 ? '' : 's'}.\n`)
+  } else stdout.write('A client would deliver.\n')
+}
+
+/** @param {string[]} args behind `doctor` */
+async function run(args) {
+  let json = args.includes('--json')
+  try {
+    const flags = { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } }
+    const { values } = parseArgs({
+      args,
+      options: { ...flags, ...Object.fromEntries(Object.keys(account).map((name) => [name, { type: 'string' }])) },
+    })
+    json = values.json === true
+    if (values.help) {
+      console.log(help)
+      return
+    }
+    const options = {}
+    for (const [flag, name] of Object.entries(account)) if (values[flag] !== undefined) options[name] = values[flag]
+    const checks = await diagnose(options)
+    const ok = !checks.some((check) => check.result === 'failed')
+    if (json) console.log(JSON.stringify({ ok, checks }))
+    else print(checks)
+    process.exitCode = ok ? 0 : 1
+  } catch (error) {
+    if (!(error instanceof IntileryError) && !error.code?.startsWith('ERR_PARSE_ARGS')) throw error
+    if (json) console.log(JSON.stringify({ error: error.message, code: error.code, exit_code: 2 }))
+    else console.error(`intilery doctor: ${error.message}`)
+    process.exitCode = 2
+  }
+}
+
+module.exports = { run }
