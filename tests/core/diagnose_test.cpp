@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 class DiagnoseTest : public SandboxTest {
  protected:
   static Check find(const std::vector<Check>& checks, const std::string& name) {
-    const auto found = std::find_if(checks.begin(), checks.end(), [&](const Check& check) { return check.name == name; });
+    const auto found =
+        std::find_if(checks.begin(), checks.end(), [&](const Check& check) { return check.name == name; });
     return found == checks.end() ? Check{.name = "missing: " + name, .message = {}, .advice = {}} : *found;
   }
   static Check look(const Options& options, const std::string& name) { return find(diagnose(options), name); }
@@ -33,7 +34,8 @@ class DiagnoseTest : public SandboxTest {
   static bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 };
 
-#define EXPECT_RESULT(check, expected) EXPECT_EQ(to_string((check).result), to_string(CheckResult::expected)) << (check).message
+#define EXPECT_RESULT(check, expected) \
+  EXPECT_EQ(to_string((check).result), to_string(CheckResult::expected)) << (check).message
 #define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 TEST_F(DiagnoseTest, WhereAllIsWellNothingFailsAndNoEventIsSent) {
@@ -139,7 +141,8 @@ TEST_F(DiagnoseTest, AClockThatIsWrongIsToldByTheServersDate) {
   const std::time_t earlier = std::time(nullptr) - 600;
   std::array<char, 64> date{};
   std::strftime(date.data(), date.size(), "%a, %d %b %Y %H:%M:%S GMT", std::gmtime(&earlier));
-  sandbox.set_faults(json::array({{{"action", "batch"}, {"status", 400}, {"headers", {{"Date", date.data()}}}}}).dump());
+  sandbox.set_faults(
+      json::array({{{"action", "batch"}, {"status", 400}, {"headers", {{"Date", date.data()}}}}}).dump());
   const Check clock = look(options(), "clock");
   EXPECT_RESULT(clock, warning);
   EXPECT_SAYS(clock.message, " s ahead of the server's");

@@ -100,40 +100,30 @@ class Snapshot {
   const Database& db() const { return *db_; }
 
  private:
-  /// What says that nothing but new events came to the log: the database's time, and the log's salt.
-  struct Generation {
-    fs::file_time_type written;
-    std::uintmax_t size = 0;
-    std::array<char, 32> log_header{};
-    bool operator==(const Generation&) const = default;
-  };
-  static Generation generation_of(const fs::path& path) {
-    Generation generation;
-    generation.written = fs::last_write_time(path);
-    generation.size = fs::file_size(path);
+  /// Which log it is: its header has a salt, which changes when the log begins anew.
+  using LogHeader = std::array<char, 32>;
+  static LogHeader log_of(const fs::path& path) {
+    LogHeader header{};
     std::ifstream(path.string() + "-wal", std::ios::binary)
-        .read(generation.log_header.data(), static_cast<std::streamsize>(generation.log_header.size()));
-    return generation;
+        .read(header.data(), static_cast<std::streamsize>(header.size()));
+    return header;
   }
 
-  /// The database changes only when the log is taken over into it; until then a copy of the log, whose last events may
-  /// be cut, fits a copy of the database.
+  /// The database first, then the log. While it is the same log, it has all that came into the database meanwhile, so
+  /// SQLite puts the two together to one state.
   void copy(const fs::path& path) const {
     constexpr int tries = 20;
-    try {
-      for (int i = 0; i < tries; ++i) {
-        const Generation before = generation_of(path);
-        fs::copy_file(path, folder_ / "copy", fs::copy_options::overwrite_existing);
-        std::error_code none;
-        fs::remove(folder_ / "copy-wal", none);
-        fs::copy_file(path.string() + "-wal", folder_ / "copy-wal", none);
-        if (none && none != std::errc::no_such_file_or_directory) throw fs::filesystem_error("", path, none);
-        if (generation_of(path) == before) return;
-      }
-    } catch (const fs::filesystem_error& error) {
-      raise_spool_error("spool_unusable", error.code().message());
+    for (int i = 0; i < tries; ++i) {
+      const LogHeader before = log_of(path);
+      std::error_code failed;
+      fs::copy_file(path, folder_ / "copy", fs::copy_options::overwrite_existing, failed);
+      if (failed && failed != std::errc::io_error) raise_spool_error("spool_unusable", failed.message());
+      if (failed) continue;  // it got shorter meanwhile
+      fs::copy_file(path.string() + "-wal", folder_ / "copy-wal", fs::copy_options::overwrite_existing, failed);
+      if (failed == std::errc::no_such_file_or_directory) fs::remove(folder_ / "copy-wal", failed);
+      if (!failed && log_of(path) == before) return;
     }
-    raise_spool_error("spool_unusable", "its client writes to it so fast that it cannot be read");
+    raise_spool_error("spool_unusable", "its client writes to it so fast that it cannot be read; try again");
   }
   void remove() const {
     std::error_code ignored;
