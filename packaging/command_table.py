@@ -1,4 +1,6 @@
-"""Prints docs/command-line.md, its tables from the commands: `python packaging/command_table.py > docs/command-line.md`."""
+"""Prints docs/command-line.md from the commands: `python packaging/command_table.py > docs/command-line.md`."""
+
+# ruff: noqa: E501 (tables)
 
 from __future__ import annotations
 
@@ -43,8 +45,8 @@ There is no colour, and no display that moves, where the output is no terminal, 
 
 ## Completion
 
-`intilery --install-completion` lets the shell (bash, zsh, fish) complete commands and flags; `intilery --show-completion`
-prints what that would add.
+`intilery --install-completion` lets the shell (bash, zsh, fish) complete commands and flags;
+`intilery --show-completion` prints what that would add.
 
 ## Before sending: doctor and validate
 
@@ -99,9 +101,9 @@ intilery spool purge /var/spool/shop --yes
 
 `FOLDER` may come from `INTILERY_SPOOL_PATH`. [spool.md](spool.md) says what lies there.
 
-* `status` shows for each client's file whether its client lives, how many events wait and how old the oldest is; the dead
-  letters by reason; files that were set aside as damaged. It shows nothing of what the events hold, takes no lock, and
-  works beside living clients: it looks at a copy, which it makes in the folder for temporary files.
+* `status` shows for each client's file whether its client lives, how many events wait and how old the oldest is; the
+  dead letters by reason; files that were set aside as damaged. It shows nothing of what the events hold, takes no lock,
+  and works beside living clients: it looks at a copy, which it makes in the folder for temporary files.
 * `retry` puts dead letters back to what waits, as a new file of the account's own: the next client of the same account
   that starts sends them, with their message ids. A client that lives already does not see them.
 * `export` writes a line for each dead letter: `event` (as it was to be sent), `brand`, `reason`, `message`, `status`,

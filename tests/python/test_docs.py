@@ -137,3 +137,8 @@ def test_links_between_the_pages_hold() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)# ]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_command_line_page_is_what_the_commands_say() -> None:
+    page = run(sys.executable, "packaging/command_table.py", cwd=ROOT)
+    assert (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8") == page
