@@ -16,7 +16,8 @@ from ._diagnose import Check, diagnose
 HELP = """Find what keeps a client from delivering.
 
 Says what to do about it. Looks at the options, the address, TLS, the token and its rights, the clock, the limits and
-the spool, as a client from the environment would have them. Sends no event: it reads one event back, and posts an empty batch.
+the spool, as a client from the environment would have them. Sends no event: it reads one event back, and posts an
+empty batch.
 
 Exit codes: 0 a client would deliver, if perhaps with warnings; 1 a check failed; 2 an option cannot be read;
 130 Ctrl-C.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -72,24 +73,26 @@ def bury(sandbox: Sandbox, *users: str) -> None:
     sandbox.clear()
 
 
-@pytest.fixture
-def neighbour(sandbox: Sandbox) -> Iterator[subprocess.Popen[str]]:
+@contextlib.contextmanager
+def neighbour_of(sandbox: Sandbox) -> Iterator[subprocess.Popen[str]]:
     """A living client with two events that wait."""
     process = start_program(sandbox, LEAVE + "\nprint('ready', flush=True)\nsignal.pause()")
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    yield process
-    process.kill()
-    process.communicate()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
-def test_status_tells_of_the_living_the_dead_and_the_failed_and_shows_no_content(
-    sandbox: Sandbox, neighbour: subprocess.Popen[str]
-) -> None:
+def test_status_tells_of_the_living_the_dead_and_the_failed_and_shows_no_content(sandbox: Sandbox) -> None:
     bury(sandbox, "a", "b")
-    leave(sandbox)
-    Path("spool", "x.spool.damaged").write_bytes(b"broken")
-    code, out, err = spool(sandbox, "status", "spool")
+    with neighbour_of(sandbox) as neighbour:
+        leave(sandbox)
+        Path("spool", "x.spool.damaged").write_bytes(b"broken")
+        code, out, err = spool(sandbox, "status", "spool")
+        assert neighbour.poll() is None
     assert (code, err) == (0, "")
     assert out.startswith("spool: 4 events wait, ")
     assert re.search(rf"^  2 .* hea/hea/HEA  pid {neighbour.pid} ", out, re.MULTILINE)
@@ -98,7 +101,6 @@ def test_status_tells_of_the_living_the_dead_and_the_failed_and_shows_no_content
     assert "x.spool.damaged" in out
     assert "the next client of its account takes over" in out
     assert "4111" not in out
-    assert neighbour.poll() is None
 
 
 def test_retried_letters_go_with_the_next_client(sandbox: Sandbox) -> None:
@@ -125,24 +127,27 @@ def test_export_gives_lines_of_json_to_a_private_file_or_the_output(sandbox: San
     assert (code, err.count("--waiting is for all")) == (2, 1)
 
 
-def test_purge_asks_and_leaves_what_waits_and_what_a_living_client_has(
-    sandbox: Sandbox, neighbour: subprocess.Popen[str]
-) -> None:
+def test_purge_asks_and_leaves_what_waits_and_what_a_living_client_has(sandbox: Sandbox) -> None:
     bury(sandbox, "a")
-    leave(sandbox)
-    code, _, err = spool(sandbox, "purge", "spool")
-    assert (code, err) == (2, "intilery spool purge: nobody is here to be asked: give --yes\n")
-    assert spool(sandbox, "purge", "spool", "--yes")[:2] == (0, "deleted: 1 dead letter\n")
-    assert sum(file["events"] for file in status(sandbox)["files"]) == 4
-    code, out, err = spool(sandbox, "purge", "spool", "--yes", "--waiting")
-    assert (code, out) == (1, "deleted: 0 dead letters, 2 events that waited\n")
-    assert f"process {neighbour.pid} has " in err
-    (file,) = status(sandbox)["files"]
-    assert (file["pid"], file["events"]) == (neighbour.pid, 2)
+    with neighbour_of(sandbox) as neighbour:
+        leave(sandbox)
+        code, _, err = spool(sandbox, "purge", "spool")
+        assert (code, err) == (2, "intilery spool purge: nobody is here to be asked: give --yes\n")
+        assert spool(sandbox, "purge", "spool", "--yes")[:2] == (0, "deleted: 1 dead letter\n")
+        assert sum(file["events"] for file in status(sandbox)["files"]) == 4
+        code, out, err = spool(sandbox, "purge", "spool", "--yes", "--waiting")
+        assert (code, out) == (1, "deleted: 0 dead letters, 2 events that waited\n")
+        assert f"process {neighbour.pid} has " in err
+        (file,) = status(sandbox)["files"]
+        assert (file["pid"], file["events"]) == (neighbour.pid, 2)
 
 
 def test_a_folder_that_is_not_there_is_told_in_words_and_in_json(sandbox: Sandbox) -> None:
-    assert spool(sandbox, "status", "nowhere") == (2, "", "intilery spool status: nowhere is no folder\n")
+    assert spool(sandbox, "status", "nowhere") == (
+        2,
+        "",
+        "intilery spool status: nowhere is no folder: No such file or directory\n",
+    )
     code, out, _ = spool(sandbox, "retry", "nowhere", "--json")
     assert (code, json.loads(out)["code"]) == (2, "spool_unusable")
 
