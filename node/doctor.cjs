@@ -22,21 +22,38 @@ Exit codes: 0 a client would deliver, if perhaps with warnings; 1 a check failed
 const account = { 'client-id': 'clientId', 'account-id': 'accountId', 'brand-id': 'brandId', endpoint: 'endpoint' }
 const colours = { ok: 32, warning: 33, failed: 31, skipped: 90 }
 
+/** @returns {string[]} lines that are broken between words */
+function wrapped(text, width) {
+  const lines = ['']
+  for (const word of text.split(' ')) {
+    const line = lines[lines.length - 1]
+    if (line !== '' && line.length + 1 + word.length > width) lines.push(word)
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
+  }
+  return lines
+}
+
 function print(checks) {
   const { stdout } = process
   const coloured = stdout.isTTY && !process.env.NO_COLOR && stdout.hasColors()
   const paint = (text, result) => (coloured ? `\u001b[${colours[result]}m${text}\u001b[39m` : text)
+  const left = 27
+  const width = stdout.isTTY ? Math.max(left + 20, stdout.columns) - left : Number.POSITIVE_INFINITY
   for (const { name, result, message, advice } of checks) {
-    stdout.write(`${paint(result.padEnd(9), result)}${name.padEnd(18)}${message}\n`)
-    if (advice !== '' && result !== 'ok') stdout.write(`${' '.repeat(27)}-> ${advice}\n`)
+    const lines = wrapped(message, width)
+    if (advice !== '' && result !== 'ok') lines.push(...wrapped(`-> ${advice}`, width))
+    const text = lines.join(`\n${' '.repeat(left)}`)
+    stdout.write(`${paint(result.padEnd(9), result)}${name.padEnd(left - 9)}${text}\n`)
   }
   const count = (result) => checks.filter((check) => check.result === result).length
-  const failed = count('failed')
-  const warnings = count('warning')
-  if (failed > 0) stdout.write(`A client would not deliver: ${failed} check${failed === 1 ? '' : 's'} failed.\n`)
-  else if (warnings > 0) {
-    stdout.write(`A client would deliver; see the ${warnings} warning${warnings === 1 ? '' : 's'}.\n`)
-  } else stdout.write('A client would deliver.\n')
+  const counted = (result, word) => `${count(result)} ${word}${count(result) === 1 ? '' : 's'}`
+  if (count('failed') > 0) {
+    stdout.write(`${counted('failed', 'check')} failed: a client would not deliver, or not as its options ask.\n`)
+  } else if (count('warning') > 0) {
+    stdout.write(`A client would deliver; see the ${counted('warning', 'warning')}.\n`)
+  } else {
+    stdout.write('A client would deliver.\n')
+  }
 }
 
 /** @param {string[]} args behind `doctor` */

@@ -54,7 +54,7 @@ def _print(checks: list[Check]) -> None:
     console.print(table)
     count = {result: sum(check.result == result for check in checks) for result in _COLOURS}
     if count["failed"]:
-        print(f"A client would not deliver: {_counted(count['failed'], 'check')} failed.")
+        print(f"{_counted(count['failed'], 'check')} failed: a client would not deliver, or not as its options ask.")
     elif count["warning"]:
         print(f"A client would deliver; see the {_counted(count['warning'], 'warning')}.")
     else:

@@ -3,11 +3,11 @@
 import functools
 import inspect
 import json
-import sys
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Callable, Optional, get_type_hints
 
 import typer
+from rich.console import Console
 
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
@@ -98,10 +98,16 @@ class RowFlags(FlagSet):
         return given
 
 
+def complain(text: str) -> None:
+    """On standard error; on a terminal it breaks between words, elsewhere it stays one line."""
+    console = Console(stderr=True, highlight=False)
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
 def refuse(command: str, error: Exception, as_json: bool, code: int = EXIT_USAGE) -> typer.Exit:
     """Tells why a command does nothing. To be raised."""
     if as_json:
         print(json.dumps({"error": str(error), "code": getattr(error, "code", ""), "exit_code": code}))
     else:
-        print(f"intilery {command}: {error}", file=sys.stderr)
+        complain(f"intilery {command}: {error}")
     return typer.Exit(code)

@@ -38,14 +38,18 @@ class Report(logging.Handler):
         self.command = command
         self.as_json = as_json
         self._kind = kind
-        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._errors = Console(stderr=True, highlight=False)
+        self._wide = not self._errors.is_terminal  # a line stays one, for programs
         self._live: Optional[Live] = None
         self._rate_limit = 0.0
         self._recent: deque[tuple[float, int, int]] = deque(maxlen=50)  # ten seconds
         self._told = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._errors.print(f"intilery: {record.getMessage()}", markup=False)
+        self._complain(f"intilery: {record.getMessage()}")
+
+    def _complain(self, text: str) -> None:
+        self._errors.print(text, markup=False, soft_wrap=self._wide)
 
     @contextlib.contextmanager
     def live(self, rate_limit: float) -> Iterator[None]:
@@ -67,7 +71,7 @@ class Report(logging.Handler):
         left = "" if sent.total is None or rate <= 0 else _duration((sent.total - settled) / rate)
         checking = self._kind != "send"
         cells = {
-            "rows": f"{sent.rows:,}" + (f" of {sent.total:,}" if sent.total is not None else ""),
+            "rows read": f"{sent.rows:,}" + (f" of {sent.total:,}" if sent.total is not None else ""),
             "valid" if checking else "delivered": f"{sent.delivered:,}",
             "rejected": f"{sent.rejected:,}",
             "failed": f"{sent.failed:,}",
@@ -91,7 +95,7 @@ class Report(logging.Handler):
         elif not self.as_json and now - self._told >= 2:
             self._told = now
             line = ", ".join(f"{name} {value}" for name, value in cells.items() if value)
-            self._errors.print(line, markup=False)
+            self._complain(line)
 
     def finish(self, sent: Sent, checkpoint: Optional[Path], why: Optional[BaseException], code: int) -> None:
         if self.as_json:
@@ -103,7 +107,7 @@ class Report(logging.Handler):
             print(json.dumps(report))
             return
         if why is not None:
-            self._errors.print(f"intilery {self.command}: {why}", markup=False)
+            self._complain(f"intilery {self.command}: {why}")
         rows = _rows(sent.rows) + (f", {sent.resumed:,} of them before this run" if sent.resumed else "")
         rate = (sent.rows - sent.resumed) / max(sent.seconds, 1e-3)
         dry = ": a dry run, nothing was sent" if self._kind == "dry run" else ""

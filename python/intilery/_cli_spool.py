@@ -16,7 +16,7 @@ from typing import Annotated, Any, Callable, Optional
 import typer
 
 from . import IntileryError, _native
-from ._cli_flags import EXIT_INCOMPLETE, EXIT_USAGE, FlagSet, Json, option, refuse, with_flags
+from ._cli_flags import EXIT_INCOMPLETE, EXIT_USAGE, FlagSet, Json, complain, option, refuse, with_flags
 
 spool = typer.Typer(
     help="Look after what waits on disk, and dead letters.",
@@ -71,28 +71,34 @@ def status(folder: Folder, *, as_json: Json = False) -> None:
     print(
         f"{folder}: {_events(waiting)} wait{'s' if waiting == 1 else ''}, {_size(sum(file['bytes'] for file in files))}"
     )
-    _print_table(
-        ("events", "oldest", "size", "account", "client", "file"),
-        [
-            (
-                f"{file['events']:,}" if file["state"] == "ok" else file["state"],
-                _age(file["oldest"]),
-                _size(file["bytes"]),
-                "/".join(file["account"][:3]) if file["account"] else "",
-                (f"pid {file['pid']}" if file["pid"] else "alive") if file["held"] else "gone",
-                file["file"],
-            )
-            for file in files
-        ],
-    )
+    for account in sorted({_account(file) for file in files}):
+        if account:
+            print(f"{account}:")
+        _print_table(
+            ("events", "oldest", "size", "client", "file"),
+            [_row(file) for file in files if _account(file) == account],
+        )
     letters = found["dead_letters"]
-    print(f"{letters['count']:,} dead letter{'' if letters['count'] == 1 else 's'}, {_size(letters['bytes'])}")
+    print(f"{_letters(letters['count'])}, {_size(letters['bytes'])}")
     _print_table(("count", "reason"), [(f"{count:,}", reason) for reason, count in letters["reasons"].items()])
     if found["damaged"]:
         print("Damaged, and set aside; what could be read in them has gone on:")
         _print_table(("size", "file"), [(_size(file["bytes"]), file["file"]) for file in found["damaged"]])
     if any(not file["held"] and file["events"] for file in files):
         print("What a client that is gone left, the next client of its account takes over when it starts.")
+
+
+def _account(file: dict[str, Any]) -> str:
+    if not file["account"]:
+        return ""
+    *who, endpoint = file["account"]
+    return f"{'/'.join(who)} at {endpoint}"
+
+
+def _row(file: dict[str, Any]) -> tuple[str, ...]:
+    client = (f"pid {file['pid']}" if file["pid"] else "alive") if file["held"] else "gone"
+    waiting = f"{file['events']:,}" if file["state"] == "ok" else file["state"]
+    return (waiting, _age(file["oldest"]), _size(file["bytes"]), client, file["file"])
 
 
 @spool.command("retry")
@@ -108,10 +114,9 @@ def retry(folder: Folder, *, letters: LetterFlags, as_json: Json = False) -> Non
     else:
         print(f"{_events(moved)} wait{'s' if moved == 1 else ''} again, for the next client that starts")
         if unknown:
-            print(
+            complain(
                 f"{_events(unknown)} of an older version stay dead letters: they do not say whose they are. "
-                "`intilery spool export` gives them.",
-                file=sys.stderr,
+                "`intilery spool export` gives them."
             )
     if unknown:
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -134,7 +139,7 @@ def export(
     with _writer(output) as write:
         unread = _native.spool_export(str(folder), letters.native(), waiting, write)
     for file in unread:
-        print(f"intilery spool export: {file} cannot be read to its end", file=sys.stderr)
+        complain(f"intilery spool export: {file} cannot be read to its end")
     if unread:
         raise typer.Exit(EXIT_INCOMPLETE)
 
@@ -159,19 +164,19 @@ def purge(
             raise IntileryError("nobody is here to be asked: give --yes", code="confirm")
         found = json.loads(_native.spool_status(str(folder)))
         left = sum(file["events"] or 0 for file in found["files"] if not file["held"]) if waiting else 0
-        what = "the chosen dead letters" if letters.given() else f"{found['dead_letters']['count']:,} dead letters"
+        what = "the chosen dead letters" if letters.given() else _letters(found["dead_letters"]["count"])
         also = f" and {_events(left)} that wait" if waiting else ""
-        if not typer.confirm(f"Delete {what}{also}? They are gone then"):
+        if not typer.confirm(f"Delete {what}{also}? This cannot be undone."):
             raise typer.Exit(EXIT_USAGE)
     purged = json.loads(_native.spool_purge(str(folder), letters.native(), waiting))
     if as_json:
         print(json.dumps(purged))
     else:
         also = f", {_events(purged['waiting'])} that waited" if waiting else ""
-        print(f"deleted: {purged['dead_letters']:,} dead letter{'' if purged['dead_letters'] == 1 else 's'}{also}")
+        print(f"deleted: {_letters(purged['dead_letters'])}{also}")
         for file in purged["held"]:
             holder = f"process {file['pid']}" if file["pid"] else "a living process"
-            print(f"intilery spool purge: {holder} has {file['file']}; it is left alone", file=sys.stderr)
+            complain(f"intilery spool purge: {holder} has {file['file']}; it is left alone")
     if purged["held"]:
         raise typer.Exit(EXIT_INCOMPLETE)
 
@@ -201,6 +206,10 @@ def _print_table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 def _events(count: int) -> str:
     return f"{count:,} event" + ("" if count == 1 else "s")
+
+
+def _letters(count: int) -> str:
+    return f"{count:,} dead letter" + ("" if count == 1 else "s")
 
 
 def _size(bytes: float) -> str:

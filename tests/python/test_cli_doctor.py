@@ -46,7 +46,7 @@ def test_a_refused_token_is_a_failed_check_with_advice(sandbox: Sandbox) -> None
     assert code == 1
     assert "failed   token" in out
     assert "-> auth_token, client_id (HEA), account_id (hea) and brand_id (HEA) must fit each other" in out
-    assert out.splitlines()[-1] == "A client would not deliver: 1 check failed."
+    assert out.splitlines()[-1] == "1 check failed: a client would not deliver, or not as its options ask."
     assert "s3cret" not in out
 
 

@@ -95,8 +95,9 @@ def test_status_tells_of_the_living_the_dead_and_the_failed_and_shows_no_content
         assert neighbour.poll() is None
     assert (code, err) == (0, "")
     assert out.startswith("spool: 4 events wait, ")
-    assert re.search(rf"^  2 .* hea/hea/HEA  pid {neighbour.pid} ", out, re.MULTILINE)
-    assert re.search(r"^  2 .* hea/hea/HEA  gone ", out, re.MULTILINE)
+    assert f"\nhea/hea/HEA at {sandbox.url}:\n" in out
+    assert re.search(rf"^  2 .* pid {neighbour.pid} ", out, re.MULTILINE)
+    assert re.search(r"^  2 .* gone ", out, re.MULTILINE)
     assert re.search(r"^  2 +rejected$", out, re.MULTILINE)
     assert "x.spool.damaged" in out
     assert "the next client of its account takes over" in out
