@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import os
 import pty
@@ -9,7 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from programs import environment
@@ -73,6 +77,75 @@ def test_diagnose_gives_named_results(sandbox: Sandbox, monkeypatch: pytest.Monk
     assert {check.name for check in intilery.diagnose(auth_token="wrong") if check.result == "failed"} == {"token"}
     with pytest.raises(intilery.ConfigurationError, match="did you mean"):
         intilery.diagnose(endpiont="x")  # type: ignore[call-arg]
+
+
+@contextlib.contextmanager
+def server(get: tuple[int, str], post: int) -> Iterator[str]:
+    """A server that answers every GET and every POST alike. Its answers have a date, as those of most servers."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(*get)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.answer(post, "{}")
+
+        def answer(self, status: int, body: str) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}"
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("get", "post", "result", "message"),
+    [
+        ((200, "[]"), 400, "ok", "may read"),
+        ((200, "<html>Log in</html>"), 200, "failed", "something else than Intilery"),
+        ((403, "{}"), 400, "warning", "may send, but not read back"),
+        ((403, "{}"), 404, "failed", "refused (status 403)"),
+        ((404, "{}"), 400, "ok", "has no reading back"),
+        ((404, "{}"), 404, "warning", "cannot be seen"),
+        ((404, "{}"), 403, "failed", "refused (status 403)"),
+        ((429, "{}"), 429, "warning", "the account's rate is used up"),
+        ((302, ""), 302, "failed", "redirect"),
+        ((503, '{"message": "down"}'), 503, "failed", "in trouble (status 503: down)"),
+    ],
+)
+def test_what_the_service_answers_tells_of_the_token(
+    get: tuple[int, str], post: int, result: str, message: str
+) -> None:
+    with server(get, post) as url:
+        checks = intilery.diagnose(client_id="hea", account_id="hea", brand_id="HEA", auth_token="t", endpoint=url)
+    found = {check.name: check for check in checks}
+    assert (found["token"].result, message in found["token"].message) == (result, True), found["token"]
+    assert found["clock"].result == "ok"
+
+
+def test_few_open_files_are_a_warning(sandbox: Sandbox) -> None:
+    ended = subprocess.run(
+        ["bash", "-c", 'ulimit -n 60; exec "$@"', "bash", *COMMAND, "--json"],
+        env=environment(sandbox),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = {check["name"]: check for check in json.loads(ended.stdout)["checks"]}
+    assert (found["open_files"]["result"], "ulimit -n" in found["open_files"]["advice"]) == ("warning", True)
 
 
 def test_ctrl_c_ends_it_soon(sandbox: Sandbox) -> None:
