@@ -83,7 +83,7 @@ class Report(logging.Handler):
             "time left": left,
         }
         if checking:
-            for name in ("failed", "sent again", "requests a second", "now"):
+            for name in ("failed", "waiting", "sent again", "requests a second", "now"):
                 del cells[name]
         if self._live is not None:
             table = Table.grid(padding=(0, 2))

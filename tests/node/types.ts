@@ -1,6 +1,6 @@
 // Checked by `tsc`: right code passes, and each line marked so is an error.
 import { metrics } from '@opentelemetry/api'
-import { Client, type Flush, type Receipt } from 'intilery'
+import { type Check, Client, diagnose, type Flush, type Receipt } from 'intilery'
 import { instrument } from 'intilery/otel'
 import { Sandbox } from 'intilery/testing'
 
@@ -10,6 +10,8 @@ export async function right(token: string): Promise<number> {
   const { email: _, ...rest } = { email: 'x', plan: 'gold' }
   new Client({ beforeSend: (message) => (message.userId === 'x' ? null : { ...message, properties: rest }) })
   new Client({ dryRun: true, debug: true, logger: console })
+  const checks: Check[] = await diagnose({ clientId: 'a', spoolPath: '/var/spool' })
+  if (checks.some(({ result }) => result === 'failed')) return 1
   client.page({ anonymousId: 'a-1', properties: { path: '/' } }, (error, receipt) => {
     if (error === null) console.log(receipt?.latency)
   })
@@ -34,6 +36,8 @@ export function wrong(client: Client): void {
   client.track({ userId: 'u', event: 'E', propertes: {} })
   // @ts-expect-error nobody
   client.page({ properties: {} })
+  // @ts-expect-error misspelt
+  diagnose({ endpiont: 'x' })
   // @ts-expect-error misspelt
   new Client({ delivry: 'batch' })
   // @ts-expect-error misspelt
