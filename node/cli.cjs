@@ -9,12 +9,14 @@ const { version } = require('../package.json')
 /** Each gets the arguments after its name, and gives its exit code. */
 const commands = {
   sandbox: (args) => load('intilery_sandbox').runCommand('intilery sandbox', args),
+  doctor: (args) => require('./doctor.cjs').run(args),
   send: (args) => require('./send_command.cjs').send(args),
 }
 
 const help = `usage: intilery COMMAND [options]
 
 Commands:
+  doctor     find what keeps a client from delivering
   sandbox    run a stand-in for the service
   send       send the lines of an NDJSON file as events
 \`intilery COMMAND --help\` has its options.

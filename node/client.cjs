@@ -744,4 +744,11 @@ process.on('exit', () => {
   for (const client of [...busy]) closeAtExit(client, performance.now() - start)
 })
 
-module.exports = { Client, rowAccess, optionList: native.optionList, version: native.version }
+/** Documented in index.d.ts. */
+async function diagnose(options = {}) {
+  const checks = native.diagnose(...optionTexts(options))
+  if (checks.kind !== undefined) throw makeError(checks)
+  return checks
+}
+
+module.exports = { Client, diagnose, rowAccess, optionList: native.optionList, version: native.version }

@@ -1,7 +1,7 @@
 'use strict'
 /** What `require('intilery')` gives; documented in index.d.ts. */
 
-const { Client, optionList, version } = require('./client.cjs')
+const { Client, diagnose, optionList, version } = require('./client.cjs')
 const errors = require('./errors.cjs')
 
 module.exports = {
@@ -15,6 +15,7 @@ module.exports = {
   AuthError: errors.AuthError,
   TimeoutError: errors.TimeoutError,
   SpoolError: errors.SpoolError,
+  diagnose,
   optionList,
   version,
 }

@@ -545,6 +545,24 @@ export class TimeoutError extends IntileryError {}
 /** The spool cannot be opened, or an event not be written there; then it was not accepted. */
 export class SpoolError extends IntileryError {}
 
+/** What one look showed. Never holds the token, nor a password. */
+export interface Check {
+  /** `options`, `library`, `open_files`, `spool`, `rate_limit_store`, `proxy`, `address`, `connection`, `tls`, `token`,
+   * `batch`, `clock`; always all, in this order. */
+  name: string
+  result: 'ok' | 'warning' | 'failed' | 'skipped'
+  message: string
+  /** What to do; may be empty. */
+  advice: string
+}
+/**
+ * Looks whether a client with these options, over those in the environment, could deliver: address, TLS, token, clock,
+ * limits, spool. Sends no event: it reads one event back, and posts an empty batch. Takes at most half a minute.
+ *
+ * @throws {ConfigurationError} an option cannot be read
+ */
+export function diagnose(options?: Options): Promise<Check[]>
+
 /** One option, as the core declares it. */
 export interface OptionInfo {
   name: string

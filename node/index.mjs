@@ -13,6 +13,7 @@ export const {
   AuthError,
   TimeoutError,
   SpoolError,
+  diagnose,
   optionList,
   version,
 } = intilery

@@ -13,6 +13,7 @@
 
 #include "call.hpp"
 #include "convert.hpp"
+#include "diagnosis.hpp"
 #include "event/bad_value.hpp"
 #include "event/encoder.hpp"
 #include "intilery/options.hpp"
@@ -36,17 +37,23 @@ void set_option_text(Options& options, const std::string& name, const std::strin
   set_option(options, name, value, style);
 }
 
+/// Options from arrays of names and of values, which are JSON text.
+Options options_of(const Napi::Value& names, const Napi::Value& values, bool from_env) {
+  Options options = from_env ? Options::from_env() : Options{};
+  const auto name = names.As<Napi::Array>();
+  const auto value = values.As<Napi::Array>();
+  for (std::uint32_t i = 0; i < name.Length(); ++i) {
+    set_option_text(options, name.Get(i).As<Napi::String>(), value.Get(i).As<Napi::String>());
+  }
+  return options;
+}
+
 /// `(names, values, fromEnv, dispatch)`: option names and their values as JSON text.
 /// \returns the client's functions, or the fields of a ConfigurationError.
 Napi::Value create_client(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   try {
-    Options options = info[2].ToBoolean() ? Options::from_env() : Options{};
-    const auto names = info[0].As<Napi::Array>();
-    const auto values = info[1].As<Napi::Array>();
-    for (std::uint32_t i = 0; i < names.Length(); ++i) {
-      set_option_text(options, names.Get(i).As<Napi::String>(), values.Get(i).As<Napi::String>());
-    }
+    Options options = options_of(info[0], info[1], info[2].ToBoolean());
     if (options.on_full == OnFull::block) {
       throw ConfigurationError("onFull", "invalid_value",
                                "onFull must not be block in Node, where it would stop the event loop; "
@@ -55,6 +62,50 @@ Napi::Value create_client(const Napi::CallbackInfo& info) {
     return std::make_shared<NodeClient>(env, std::move(options), info[3].As<Napi::Function>())->wires(env);
   } catch (const IntileryError& error) {
     return to_js(env, error.info());
+  }
+}
+
+/// Looks on a thread of the pool.
+class Doctor : public Napi::AsyncWorker {
+ public:
+  Doctor(Napi::Env env, Options options)
+      : Napi::AsyncWorker(env), options_(std::move(options)), deferred_(Napi::Promise::Deferred::New(env)) {}
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+  void Execute() override {
+    Waiting waiting;
+    checks_ = diagnose(options_, style, "intilery-node/" INTILERY_VERSION, waiting);
+  }
+  void OnOK() override {
+    Napi::Array checks = Napi::Array::New(Env(), checks_.size());
+    for (std::uint32_t i = 0; i < checks_.size(); ++i) {
+      Napi::Object check = Napi::Object::New(Env());
+      check.Set("name", checks_[i].name);
+      check.Set("result", std::string(to_string(checks_[i].result)));
+      check.Set("message", checks_[i].message);
+      check.Set("advice", checks_[i].advice);
+      checks.Set(i, check);
+    }
+    deferred_.Resolve(checks);
+  }
+  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+
+ private:
+  const Options options_;
+  Napi::Promise::Deferred deferred_;
+  std::vector<Check> checks_;
+};
+
+/// `(names, values)`, over the environment.
+/// \returns a promise of the checks, or the fields of a ConfigurationError.
+Napi::Value start_diagnosis(const Napi::CallbackInfo& info) {
+  try {
+    auto doctor = std::make_unique<Doctor>(info.Env(), options_of(info[0], info[1], true));
+    const Napi::Promise promise = doctor->promise();
+    doctor.release()->Queue();  // it deletes itself
+    return promise;
+  } catch (const IntileryError& error) {
+    return to_js(info.Env(), error.info());
   }
 }
 
@@ -95,6 +146,7 @@ Napi::Value suggest(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("version", Napi::String::New(env, INTILERY_VERSION));
   exports.Set("createClient", Napi::Function::New(env, create_client, "createClient"));
+  exports.Set("diagnose", Napi::Function::New(env, start_diagnosis, "diagnose"));
   exports.Set("optionList", Napi::Function::New(env, list_options, "optionList"));
   exports.Set("isSuspicious", Napi::Function::New(env, looks_suspicious, "isSuspicious"));
   exports.Set("checkData", Napi::Function::New(env, check_merge_data, "checkData"));

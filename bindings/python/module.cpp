@@ -6,6 +6,7 @@
 
 #include "client_type.hpp"
 #include "delivery_type.hpp"
+#include "diagnosis.hpp"
 #include "errors.hpp"
 #include "event/encoder.hpp"
 #include "event/json_writer.hpp"
@@ -17,6 +18,7 @@
 #include "readback/reader.hpp"
 #include "registry.hpp"
 #include "row_sender.hpp"
+#include "spool.hpp"
 #include "values.hpp"
 
 namespace py = pybind11;
@@ -61,6 +63,21 @@ void open(const py::object& self, const py::dict& given, const py::dict& functio
   }
   client->start();
   put(self.ptr(), std::move(client));
+}
+
+/// `(name, result, message, advice)` for each check.
+py::list diagnose(const py::dict& given) {
+  Options options = Options::from_env();
+  for (const auto& [key, value] : given) {
+    const std::string name = py::str(key);
+    set_option(options, name, option_value(name, value, nullptr));
+  }
+  GilWaiting waiting;
+  py::list checks;
+  for (const Check& check : intilery::diagnose(options, {}, "intilery-python/" INTILERY_VERSION, waiting)) {
+    checks.append(py::make_tuple(check.name, to_string(check.result), text(check.message), check.advice));
+  }
+  return checks;
 }
 
 void open_view(const py::object& self, const py::object& client, const py::object& brand_id) {
@@ -247,6 +264,7 @@ PYBIND11_MODULE(_native, module) {
     return client == nullptr ? 0 : std::chrono::duration<double>(client->options.exit_timeout).count();
   });
   module.def("is_dry_run", [](const py::object& self) { return opened(self.ptr()).options.dry_run; });
+  module.def("rate_limit", [](const py::object& self) { return opened(self.ptr()).options.rate_limit; });
   module.def("is_idle", &is_idle);
   module.def("when_idle", &when_idle);
   module.def("flush", &flush);
@@ -260,7 +278,9 @@ PYBIND11_MODULE(_native, module) {
     client.core->set_auth_token(token);
     client.options.auth_token = token;
   });
+  module.def("diagnose", &diagnose);
   define_row_sender(module);
+  define_spool(module);
   module.def("did_you_mean", [](const std::string& name, const std::vector<std::string>& known) {
     return did_you_mean(name, std::vector<std::string_view>(known.begin(), known.end()));
   });

@@ -1,7 +1,6 @@
 #include "client_core.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "case_hint.hpp"
 #include "delivery/engine.hpp"
 #include "delivery/shared_pace.hpp"
 #include "event/encoder.hpp"
@@ -89,11 +89,7 @@ struct ClientCore::Impl {
                 .brand_name = [this](std::uint16_t brand) { return brands.name_of(brand); }},
                Clock::now()) {
     // The contract's hint; never more than a warning (design.md, wire).
-    const auto has = [](const std::string& text, int (*is)(int)) {
-      return std::any_of(text.begin(), text.end(), [&](unsigned char c) { return is(c) != 0; });
-    };
-    if (has(options.client_id, std::isupper) || has(options.account_id, std::isupper) ||
-        has(options.brand_id, std::islower)) {
+    if (!unusual_cases(options).empty()) {
       observer->log(LogLevel::warning,
                     "client_id and account_id are usually lower case and brand_id upper case; they are sent as given");
     }

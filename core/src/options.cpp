@@ -15,6 +15,7 @@
 
 #include "intilery/errors.hpp"
 #include "nearest.hpp"
+#include "option_name.hpp"
 #include "transport/loopback.hpp"
 
 namespace intilery {
@@ -273,6 +274,8 @@ OptionInfo describe(const Declaration& option) {
   return info;
 }
 
+}  // namespace
+
 std::string styled(std::string_view name, const OptionStyle& style) {
   if (!style.camel_case) return std::string(name);
   std::string text;
@@ -287,6 +290,8 @@ std::string styled(std::string_view name, const OptionStyle& style) {
   }
   return text;
 }
+
+namespace {
 
 /// Reads one option's value, and says what is wrong with it under the option's name.
 class Setter {

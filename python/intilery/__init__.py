@@ -9,6 +9,7 @@ It reaches Intilery, in order, at the rate that the account allows, or you are t
 """
 
 from ._client import AsyncClient, Client
+from ._diagnose import Check, diagnose
 from ._errors import (
     AuthError,
     ClosedError,
@@ -29,6 +30,7 @@ from ._results import Flush, Receipt, Sent, Stats, Verification
 __all__ = [
     "AsyncClient",
     "AuthError",
+    "Check",
     "Client",
     "ClosedError",
     "ConfigurationError",
@@ -48,4 +50,5 @@ __all__ = [
     "ValidationError",
     "Verification",
     "__version__",
+    "diagnose",
 ]

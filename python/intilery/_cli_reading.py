@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -173,6 +174,9 @@ def _client(
         "brand_id": brand_id,
         "endpoint": endpoint,
     }
+    # Whoever started this may ignore it.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with contextlib.ExitStack() as stack:
             client = Client.from_env(**{name: value for name, value in given.items() if value is not None})

@@ -16,7 +16,19 @@ from typing import IO, TYPE_CHECKING, Any, Callable
 from . import _native
 from ._errors import ClosedError, IntileryError, ValidationError
 from ._results import Sent
-from ._sources import Names, Plan, Source, is_path, is_same, open_source, refuse, resolve, unreadable
+from ._sources import (
+    RUN_OPTIONS,
+    Names,
+    Plan,
+    Source,
+    is_path,
+    is_same,
+    merge,
+    open_source,
+    refuse,
+    resolve,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from ._checkpoint import Checkpoint
@@ -92,10 +104,8 @@ class Run:
         given_up: Callable[[], bool] | None = None,
         ordered: bool = True,
     ) -> None:
-        given = dict(options)
-        mapping, on_invalid, rejects, checkpoint, limit = (
-            given.pop(name, None) for name in ("mapping", "on_invalid", "rejects", "checkpoint", "limit")
-        )
+        given = merge(options)
+        on_invalid, rejects, checkpoint, limit = (given.pop(name, None) for name in RUN_OPTIONS)
         on_invalid = on_invalid or "reject"
         if on_invalid not in ("reject", "stop"):
             raise refuse("on_invalid", "invalid_value", f'on_invalid must be "reject" or "stop", not {on_invalid!r}')
@@ -108,7 +118,7 @@ class Run:
         self._given_up = given_up
         self._limit = limit
         self._stop = on_invalid == "stop"
-        self._plan = plan = Plan.made(given, mapping)
+        self._plan = plan = Plan.made(given)
         self._started = time.monotonic()
         self._noted = self._started
         self._row: dict[str, Any] | None = None  # taken from the source, and not accepted yet
@@ -121,8 +131,10 @@ class Run:
         try:
             self._checkpoint = self._open_checkpoint(checkpoint, beside)
             self._through = through = self._checkpoint.through if self._checkpoint is not None else 0
-            path = Path(rejects) if rejects is not None else _beside(beside, "rejects.ndjson")
-            self._rejects = _Rejects(path or Path("intilery-rejects.ndjson"), through)
+            # A dry run must not write over the reject file of a run that is to be gone on with.
+            kind = "invalid" if _native.is_dry_run(client) else "rejects"
+            path = Path(rejects) if rejects is not None else _beside(beside, f"{kind}.ndjson")
+            self._rejects = _Rejects(path or Path(f"intilery-{kind}.ndjson"), through)
             broken = [row for row in self.source.broken if limit is None or row.row <= limit]
             if self._stop and broken:
                 raise _stopped(

@@ -30,6 +30,7 @@ _FORMATS = {
     ".parquet": "parquet",
     ".txt": "lines",
 }
+RUN_OPTIONS = ("on_invalid", "rejects", "checkpoint", "limit")
 _NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?"
 _ZONED = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}.*([Zz]|[+-]\d{2}(:?\d{2})?)"
 _INTEGERS = {
@@ -75,16 +76,8 @@ class Plan:
     source_id: str | None = None
 
     @classmethod
-    def made(cls, given: Mapping[str, Any], mapping: Mapping[str, Any] | str | os.PathLike[str] | None) -> Plan:
-        """The arguments that were given, over what `mapping` says."""
-        merged = dict(_read_mapping(mapping)) if mapping is not None else {}
-        names = [column.name for column in fields(cls)]
-        for name in merged:
-            if name not in names:
-                raise refuse(
-                    "mapping", "unknown_option", f"the mapping has no {name!r}{_native.did_you_mean(name, names)}"
-                )
-        merged.update({name: value for name, value in given.items() if value is not None})
+    def made(cls, given: Mapping[str, Any]) -> Plan:
+        merged = {name: value for name, value in given.items() if value is not None}
         for name, value in merged.items():
             many = name in ("properties", "exclude")
             if many and isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
@@ -113,16 +106,37 @@ class Plan:
         return plan
 
 
-def _read_mapping(mapping: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any]:
-    if isinstance(mapping, Mapping):
-        return mapping
-    text = Path(mapping).read_text(encoding="utf-8")
-    if Path(mapping).suffix == ".json":
-        read = json.loads(text)
-    else:
-        read = _import("yaml", "reads a mapping in YAML with PyYAML").safe_load(text)
+def merge(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `send_many` that were given, over those that their `mapping` says."""
+    options = {name: value for name, value in given.items() if value is not None}
+    mapping = options.pop("mapping", None)
+    if mapping is None:
+        return options
+    read = mapping if isinstance(mapping, Mapping) else _read_mapping(Path(mapping))
+    names = [*(column.name for column in fields(Plan)), *RUN_OPTIONS]
+    for name in read:
+        if name not in names:
+            nearest = _native.did_you_mean(str(name), names)
+            raise refuse("mapping", "unknown_option", f"the mapping has no {name!r}{nearest}")
+    return {**{name: value for name, value in read.items() if value is not None}, **options}
+
+
+def _read_mapping(path: Path) -> Mapping[str, Any]:
+    read: object
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            read = json.loads(text)
+        else:
+            yaml = _import("yaml", "reads a mapping in YAML with PyYAML")
+            try:
+                read = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise ValueError(error) from error
+    except (OSError, ValueError) as error:
+        raise refuse("mapping", "unreadable", f"the mapping {str(path)!r} cannot be read: {error}") from error
     if not isinstance(read, Mapping):
-        raise refuse("mapping", "wrong_type", f"{mapping} must hold one mapping, of names to columns")
+        raise refuse("mapping", "wrong_type", f"{path} must hold one mapping, of names to columns")
     return read
 
 

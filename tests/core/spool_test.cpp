@@ -21,6 +21,7 @@
 #include <set>
 #include <thread>
 
+#include "queue/spool_folder.hpp"
 #include "sandbox_test.hpp"
 
 namespace intilery {
@@ -57,7 +58,7 @@ class SmallDisk {
 
 class SpoolTest : public SandboxTest {
  protected:
-  SpoolTest() {
+  explicit SpoolTest(intilery::testing::SandboxOptions given = {.rate_limit = 0}) : SandboxTest(std::move(given)) {
     std::string name = (fs::temp_directory_path() / "intilery-spool-XXXXXX").string();
     folder = mkdtemp(name.data());
     folder /= "spool";
@@ -648,6 +649,199 @@ TEST_F(SpoolTest, ManyThreadsShareAnFsync) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(client.close(20s).remaining, 0u);
   EXPECT_EQ(sandbox.event_count(), 400u);
+}
+
+/// A client in a process of its own, which lives until this ends.
+class Neighbour {
+ public:
+  template <class Calls>
+  Neighbour(const Options& options, Calls calls) {
+    std::array<int, 2> ends{};
+    if (pipe(ends.data()) != 0) throw std::runtime_error("pipe");
+    process_ = fork();
+    if (process_ == 0) {
+      Client client(options);
+      calls(client);
+      static_cast<void>(write(ends[1], "!", 1));
+      for (;;) pause();
+    }
+    char ready = 0;
+    static_cast<void>(read(ends[0], &ready, 1));
+    for (const int end : ends) close(end);
+  }
+  ~Neighbour() {
+    kill(process_, SIGKILL);
+    waitpid(process_, nullptr, 0);
+  }
+  Neighbour(const Neighbour&) = delete;
+  Neighbour& operator=(const Neighbour&) = delete;
+  pid_t process() const { return process_; }
+
+ private:
+  pid_t process_ = 0;
+};
+
+class SpoolFolderTest : public SpoolTest {
+ protected:
+  SpoolFolderTest() : SpoolTest({.brand_ids = {"HEA", "HEB"}, .rate_limit = 0}) {}
+
+  /// Leaves a dead letter for each user, of the reason `rejected`.
+  void bury(const std::vector<std::string>& users, const std::string& brand = "HEA") {
+    sandbox.set_faults(json::array({{{"status", 400}}}).dump());
+    Client client(options());
+    Client view = client.brand(brand);
+    for (const std::string& user : users) view.track(user, "Secret", {}, {.message_id = "id-" + user});
+    EXPECT_EQ(finish(client), 0u);
+    sandbox.set_faults("[]");
+    sandbox.clear();
+  }
+  static std::vector<json> exported(const fs::path& folder, const queue::LetterFilter& filter = {},
+                                    bool waiting = false) {
+    std::vector<json> lines;
+    EXPECT_TRUE(queue::export_spool(folder, filter, waiting, [&](const std::string& line) {
+                  lines.push_back(json::parse(line));
+                }).empty());
+    return lines;
+  }
+};
+
+TEST_F(SpoolFolderTest, AFolderIsLookedAtBesideALivingClientThatGoesOn) {
+  in_killed_process(waiting_options(), [](Client& client) { client.track("u", "Left"); });
+  Options others = waiting_options();
+  others.account_id = "other";
+  {
+    const Neighbour neighbour(others, [](Client& client) {
+      for (int i = 0; i < 3; ++i) client.track("u", "Secret", {{"card", "4111"}});
+    });
+    const json status = queue::spool_status(folder);
+    ASSERT_EQ(status["files"].size(), 2u);
+    const json& gone = status["files"][0];
+    EXPECT_EQ(gone["held"], false);
+    EXPECT_EQ(gone["pid"], nullptr);
+    EXPECT_EQ(gone["events"], 1);
+    EXPECT_EQ(gone["account"], json::array({"hea", "hea", "HEA", sandbox.url()}));
+    const json& living = status["files"][1];
+    EXPECT_EQ(living["held"], true);
+    EXPECT_EQ(living["pid"], neighbour.process());
+    EXPECT_EQ(living["events"], 3);
+    EXPECT_EQ(living["state"], "ok");
+    EXPECT_TRUE(living["oldest"].is_string());
+    EXPECT_EQ(status.dump().find("4111"), std::string::npos);
+    EXPECT_EQ(exported(folder, {}, true).size(), 4u);
+    // What looks does not keep a client from taking over what was left.
+    Client next(options());
+    EXPECT_EQ(finish(next), 1u);
+  }
+  EXPECT_EQ(queue::spool_status(folder)["files"][0]["held"], false);
+}
+
+TEST_F(SpoolFolderTest, ABigSpoolIsReadWholeWhileItsClientWrites) {
+  const Neighbour neighbour(waiting_options(), [](Client& client) {
+    for (int i = 0; i < 20'000; ++i) client.track("u", "Step", {{"number", i}});
+    std::thread([&client] {
+      for (;;) {
+        client.track("u", "More");
+        std::this_thread::sleep_for(200us);
+      }
+    }).detach();
+  });
+  for (int i = 0; i < 5; ++i) {
+    const json file = queue::spool_status(folder)["files"][0];
+    EXPECT_EQ(file["state"], "ok") << file;
+    EXPECT_GE(file["events"], 20'000) << file;
+  }
+}
+
+TEST_F(SpoolFolderTest, FilesThatAreNoneOfOursAreNamedSo) {
+  Client(options()).close(1s);
+  std::ofstream(folder / "a.spool") << "no database at all";
+  std::ofstream(folder / "b.spool.damaged") << "set aside";
+  std::ofstream(folder / "c.spool");
+  rows((folder / "d.spool").string(), "PRAGMA user_version = 99; PRAGMA application_id = 1229870169");
+  rows((folder / "e.spool").string(), "CREATE TABLE x (y); PRAGMA user_version = 1");
+  const json status = queue::spool_status(folder);
+  std::map<std::string, std::string> states;
+  for (const json& file : status["files"]) states[file["file"]] = file["state"];
+  EXPECT_EQ(states,
+            (std::map<std::string, std::string>{
+                {"a.spool", "damaged"}, {"c.spool", "unfinished"}, {"d.spool", "newer"}, {"e.spool", "other"}}));
+  EXPECT_EQ(status["damaged"], json::array({{{"file", "b.spool.damaged"}, {"bytes", 9}}}));
+  EXPECT_EQ(queue::purge_spool(folder, {}, true)["waiting"], 0);
+  EXPECT_TRUE(fs::exists(folder / "e.spool"));
+  EXPECT_THROW(queue::spool_status(folder / "nowhere"), SpoolError);
+}
+
+TEST_F(SpoolFolderTest, DeadLettersAreCountedByReasonAndExportedWithBrandAndReason) {
+  bury({"a"});
+  bury({"b"}, "HEB");
+  const json letters = queue::spool_status(folder)["dead_letters"];
+  EXPECT_EQ(letters["count"], 2);
+  EXPECT_EQ(letters["reasons"], json({{"rejected", 2}}));
+  const std::vector<json> lines = exported(folder);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0]["event"]["userId"], "a");
+  EXPECT_EQ(lines[1]["brand"], "HEB");
+  EXPECT_EQ(lines[1]["reason"], "rejected");
+  EXPECT_EQ(lines[1]["status"], 400);
+  EXPECT_EQ(exported(folder, {.reason = {}, .user_id = "b", .message_id = {}}).size(), 1u);
+  EXPECT_EQ(exported(folder, {.reason = {}, .user_id = {}, .message_id = "id-a"}).size(), 1u);
+  EXPECT_EQ(exported(folder, {.reason = "expired", .user_id = {}, .message_id = {}}).size(), 0u);
+}
+
+TEST_F(SpoolFolderTest, ARetriedDeadLetterIsSentByTheNextClientUnderItsIdAndBrand) {
+  bury({"a", "b"});
+  bury({"c"}, "HEB");
+  EXPECT_EQ(queue::retry_spool(folder, {.reason = {}, .user_id = "a", .message_id = {}}).moved, 1u);
+  EXPECT_EQ(queue::spool_status(folder)["dead_letters"]["count"], 2);
+  EXPECT_EQ(queue::retry_spool(folder, {}).moved, 2u);
+  EXPECT_EQ(queue::spool_status(folder)["dead_letters"]["count"], 0);
+  Client next(options());
+  EXPECT_EQ(finish(next), 3u);
+  std::map<std::string, std::string> brands;
+  for (const json& event : events()) brands[event["rawData"]["messageId"]] = event["brandId"];
+  EXPECT_EQ(brands, (std::map<std::string, std::string>{{"id-a", "HEA"}, {"id-b", "HEA"}, {"id-c", "HEB"}}));
+  EXPECT_TRUE(files(".spool").empty());
+}
+
+TEST_F(SpoolFolderTest, AnotherAccountsClientLeavesARetriedDeadLetterAlone) {
+  bury({"a"});
+  queue::retry_spool(folder, {});
+  Options others = waiting_options();
+  others.account_id = "other";
+  Client(others).close(1ms);
+  EXPECT_EQ(queue::spool_status(folder)["files"][0]["events"], 1);
+}
+
+TEST_F(SpoolFolderTest, ADeadLetterOfAnOlderVersionStaysAndIsTold) {
+  fs::create_directories(folder);
+  const std::string path = (folder / "dead_letters.sqlite").string();
+  rows(path,
+       "CREATE TABLE dead_letters (id INTEGER PRIMARY KEY, event TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT "
+       "NULL, status INTEGER NOT NULL, attempts INTEGER NOT NULL, failed_at TEXT NOT NULL)");
+  rows(path, "INSERT INTO dead_letters VALUES (1, '{\"userId\":\"old\"}', 'rejected', 'why', 400, 1, '2026-01-01')");
+  bury({"new"});
+  const queue::DeadLetters::Retried retried = queue::retry_spool(folder, {});
+  EXPECT_EQ(retried.moved, 1u);
+  EXPECT_EQ(retried.unknown_sender, 1u);
+  EXPECT_EQ(exported(folder).at(0)["event"]["userId"], "old");
+}
+
+TEST_F(SpoolFolderTest, PurgeDeletesDeadLettersAndWhatWaitsOnlyIfToldAndIfNobodyHasIt) {
+  bury({"a", "b"});
+  in_killed_process(waiting_options(), [](Client& client) { client.track("u", "Left"); });
+  Options others = waiting_options();
+  others.account_id = "other";
+  const Neighbour neighbour(others, [](Client& client) { client.track("u", "Kept"); });
+  EXPECT_EQ(queue::purge_spool(folder, {.reason = {}, .user_id = "a", .message_id = {}}, false)["dead_letters"], 1);
+  const json first = queue::purge_spool(folder, {}, false);
+  EXPECT_EQ(first["dead_letters"], 1);
+  EXPECT_EQ(first["waiting"], 0);
+  const json second = queue::purge_spool(folder, {}, true);
+  EXPECT_EQ(second["waiting"], 1);
+  ASSERT_EQ(second["held"].size(), 1u);
+  EXPECT_EQ(second["held"][0]["pid"], neighbour.process());
+  EXPECT_EQ(files(".spool").size(), 1u);
+  EXPECT_EQ(queue::spool_status(folder)["files"][0]["events"], 1);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import { ReadableStream } from 'node:stream/web'
 import { metrics } from '@opentelemetry/api'
 import type * as Segment from '@segment/analytics-node'
-import { Client, type Flush, type Profile, type Receipt, type Sent } from 'intilery'
+import { type Check, Client, diagnose, type Flush, type Profile, type Receipt, type Sent } from 'intilery'
 import SegmentDefault, { Analytics, type Context } from 'intilery/compat/segment'
 import { instrument } from 'intilery/otel'
 import { Sandbox } from 'intilery/testing'
@@ -15,6 +15,8 @@ export async function right(token: string): Promise<number> {
   const { email: _, ...rest } = { email: 'x', plan: 'gold' }
   new Client({ beforeSend: (message) => (message.userId === 'x' ? null : { ...message, properties: rest }) })
   new Client({ dryRun: true, debug: true, logger: console })
+  const checks: Check[] = await diagnose({ clientId: 'a', spoolPath: '/var/spool' })
+  if (checks.some(({ result }) => result === 'failed')) return 1
   client.page({ anonymousId: 'a-1', properties: { path: '/' } }, (error, receipt) => {
     if (error === null) console.log(receipt?.latency)
   })
@@ -82,6 +84,8 @@ export function wrong(client: Client): void {
   new Analytics({ writeKey: 'k', flushatt: 1 })
   // @ts-expect-error nobody
   new Analytics({ writeKey: 'k' }).track({ event: 'E' })
+  // @ts-expect-error misspelt
+  diagnose({ endpiont: 'x' })
   // @ts-expect-error misspelt
   new Client({ delivry: 'batch' })
   // @ts-expect-error misspelt

@@ -203,6 +203,7 @@ def test_progress_is_plain_lines_where_nobody_watches(sandbox: Sandbox) -> None:
     assert "\x1b" not in out + err
     assert err.splitlines()[0].startswith("rows ")
     assert "of 10,000, delivered " in err
+    assert " of 40, now " in err
 
 
 def test_the_sandbox_and_the_version_need_no_typer(sandbox: Sandbox) -> None:
@@ -227,3 +228,82 @@ def test_help_names_what_a_new_user_needs(sandbox: Sandbox) -> None:
         assert word in out
     assert run(sandbox, "--version")[1] == f"{__version__}\n"
     assert "send" in run(sandbox, "--help")[1]
+
+
+def test_validate_checks_every_row_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("INTILERY_")]:
+        monkeypatch.delenv(name)
+    Path("a.csv").write_text("customer,n\nu1,1\n,2\nu3,3\n")
+    Path("a.csv.rejects.ndjson").write_text("of a run that is to be gone on with")
+
+    def validate(*arguments: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "intilery", "validate", *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    code, out, err = validate("a.csv", "--event", "E", "--user-id", "customer")
+    assert (code, err) == (1, "")
+    assert out.startswith("3 rows, in ")
+    assert out.endswith("  2 valid\n  1 rejected: see a.csv.invalid.ndjson\n")
+    assert json.loads(Path("a.csv.invalid.ndjson").read_text())["row"] == 2
+    assert Path("a.csv.rejects.ndjson").read_text() == "of a run that is to be gone on with"
+    assert validate("a.csv", "--event", "E", "--user-id", "customer", "--limit", "1")[0] == 0
+    code, _, err = validate("a.csv", "--event", "E", "--user-id", "customer", "--on-invalid", "stop")
+    assert (code, err.count("intilery validate: row 2: ")) == (3, 1)
+    code, _, err = validate("a.csv", "--event", "E", "--user-id", "custommer")
+    assert (code, err.count('did you mean "customer"?')) == (2, 1)
+    code, out, _ = validate("a.csv", "--event", "E", "--user-id", "customer", "--json")
+    report = json.loads(out)
+    assert (code, report["rejected"], report["dry_run"], report["checkpoint"]) == (1, 1, True, None)
+
+
+def test_a_mapping_says_everything_and_flags_go_over_it(sandbox: Sandbox) -> None:
+    Path("a.csv").write_text("customer,n\nu1,1\n,2\nu3,3\n")
+    Path("m.yaml").write_text(
+        "event: E\nuser_id: customer\non_invalid: reject\nrejects: bad.ndjson\ncheckpoint: c.checkpoint\nlimit: 2\n"
+    )
+    code, out, err = run(sandbox, "send", "a.csv", "--mapping", "m.yaml")
+    assert (code, out.splitlines()[1:3]) == (1, ["  1 delivered", "  1 rejected, 0 failed: see bad.ndjson"]), err
+    assert Path("c.checkpoint").exists()
+    assert not Path("a.csv.checkpoint").exists()
+    code, out, err = run(sandbox, "send", "a.csv", "--mapping", "m.yaml", "--limit", "1", "--no-checkpoint")
+    assert (code, out.splitlines()[1]) == (0, "  1 delivered"), err
+    code, _, err = run(sandbox, "send", "a.csv", "--mapping", "m.yaml", "--on-invalid", "stop", "--no-checkpoint")
+    assert (code, err.count("intilery send: row 2: ")) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("evnt: E\n", "the mapping has no 'evnt'; did you mean \"event\"?"),
+        ("chekpoint: c\n", 'did you mean "checkpoint"?'),
+        ("event: [\n", "the mapping 'm.yaml' cannot be read: "),
+        ("- event\n", "m.yaml must hold one mapping"),
+        (None, "the mapping 'm.yaml' cannot be read: "),
+    ],
+)
+def test_a_mapping_that_makes_no_sense_is_told_before_anything_is_sent(
+    sandbox: Sandbox, text: str | None, message: str
+) -> None:
+    Path("a.csv").write_text("user_id\nu1\n")
+    if text is not None:
+        Path("m.yaml").write_text(text)
+    code, out, err = run(sandbox, "send", "a.csv", "--event", "E", "--mapping", "m.yaml")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert sandbox.requests() == []
+
+
+def test_completion_is_offered_for_each_shell_and_completes_commands(sandbox: Sandbox) -> None:
+    environ = {
+        **environment(sandbox),
+        "_INTILERY_COMPLETE": "complete_bash",
+        "COMP_WORDS": "intilery sp",
+        "COMP_CWORD": "1",
+    }
+    intilery = Path(sys.executable).with_name("intilery")
+    ended = subprocess.run([intilery], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stdout.split() == ["spool"]
+    environ.update(COMP_WORDS="intilery validate --on-in", COMP_CWORD="2")
+    ended = subprocess.run([intilery], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stdout.split() == ["--on-invalid"]

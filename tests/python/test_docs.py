@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import environment
+
+from intilery.testing import Sandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -180,3 +184,33 @@ def test_links_between_the_pages_hold() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)# ]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_command_line_page_is_what_the_commands_say() -> None:
+    page = run(sys.executable, "packaging/command_table.py", cwd=ROOT)
+    assert (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8") == page
+
+
+def test_the_commands_on_the_command_line_page_run(tmp_path: Path) -> None:
+    page = "docs/command-line.md"
+    (tmp_path / "orders.csv").write_text("customer,ordered_at,total,internal_note\nu1,2024-07-05 12:00:00,77.00,x\n")
+    (tmp_path / "mapping.yaml").write_text(snippet("yaml", page))
+    with Sandbox() as sandbox:
+        sandbox.set_faults({"status": 400})
+        with sandbox.client(spool_path=str(tmp_path / "shop")) as client:
+            client.track("u", "E")
+        commands = "\n".join([*snippets("sh", page), "intilery validate orders.csv --mapping mapping.yaml"])
+        environ = environment(sandbox, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        ended = subprocess.run(
+            ["bash", "-ec", commands.replace("/var/spool/shop", str(tmp_path / "shop"))],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("1 valid") == 2
+    assert "1 dead letter," in ended.stdout
+    assert len((tmp_path / "rejected.ndjson").read_text().splitlines()) == 1

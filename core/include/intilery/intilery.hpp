@@ -5,6 +5,7 @@
 // IWYU pragma: begin_exports
 #include "intilery/client.hpp"
 #include "intilery/delivery.hpp"
+#include "intilery/diagnose.hpp"
 #include "intilery/errors.hpp"
 #include "intilery/options.hpp"
 #include "intilery/reading.hpp"

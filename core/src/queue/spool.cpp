@@ -4,20 +4,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
-#include <random>
 #include <utility>
 
 #if !defined(_WIN32)
-#include <fcntl.h>
 #include <pthread.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#else
-#include <process.h>
 #endif
 
 #include "event/bad_value.hpp"
@@ -33,159 +25,8 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-constexpr int application_id = 0x494e5459;  // "INTY"
-constexpr int schema_version = 2;           // 1 had no brand
-constexpr const char* extension = ".spool";
 /// An empty file that takes so much of the disk is made small again.
 constexpr std::uintmax_t shrink_at = 1'000'000;
-
-constexpr const char* schema = R"(
-  CREATE TABLE sender (identity TEXT NOT NULL);
-  CREATE TABLE events (
-    id INTEGER PRIMARY KEY,
-    brand TEXT NOT NULL,
-    wire BLOB NOT NULL,            -- the event's JSON object without its closing brace
-    lane INTEGER NOT NULL,         -- hash of the user
-    id_size INTEGER NOT NULL,      -- bytes of the message id, which ends `wire` before a quote
-    action INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    called_unix_us INTEGER NOT NULL);
-)";
-
-constexpr const char* dead_letters_schema = R"(
-  CREATE TABLE IF NOT EXISTS dead_letters (
-    id INTEGER PRIMARY KEY,
-    event TEXT NOT NULL,           -- JSON
-    reason TEXT NOT NULL,
-    message TEXT NOT NULL,
-    status INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    failed_at TEXT NOT NULL);
-)";
-
-enum Flag : int { alone = 1, has_sent_at = 2, identifies = 4, commands = 8 };
-
-int process_id() {
-#if defined(_WIN32)
-  return _getpid();
-#else
-  return getpid();
-#endif
-}
-
-[[noreturn]] void raise(std::string code, std::string message) {
-  throw_error({.kind = ErrorKind::spool, .code = std::move(code), .message = std::move(message)});
-}
-
-/// The code of the SpoolError for one of SQLite's.
-const char* code_of(int sqlite) { return sqlite == SQLITE_FULL ? "spool_full" : "spool_unusable"; }
-
-/// Whose events a file holds. Others must not send them.
-std::string identity(const Options& options) {
-  return nlohmann::json{options.client_id, options.account_id, options.brand_id, options.endpoint}.dump();
-}
-
-/// A connection, for one thread at a time.
-class Database {
- public:
-  Database(const fs::path& path, int flags) {
-    const int code = sqlite3_open_v2(path.string().c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
-    if (code != SQLITE_OK) {
-      const std::string why = sqlite3_errmsg(db_);
-      sqlite3_close(db_);
-      raise("spool_unusable", "the spool " + path.string() + " cannot be opened: " + why);
-    }
-  }
-  ~Database() { sqlite3_close_v2(db_); }
-  Database(const Database&) = delete;
-  Database& operator=(const Database&) = delete;
-
-  sqlite3* get() const { return db_; }
-  int run(const std::string& sql) const { return sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr); }
-  int limit_size(std::size_t bytes) const {
-    constexpr std::size_t page = 4096;
-    return run("PRAGMA max_page_count = " + std::to_string(std::max<std::size_t>(16, bytes / page)));
-  }
-  std::string error() const { return sqlite3_errmsg(db_); }
-
-  struct Result {
-    int code = SQLITE_OK;
-    std::string why = {};
-  };
-  /// Runs `body`, which gives a code of SQLite's, in a transaction that ends with it: all or nothing.
-  template <class Body>
-  Result transact(Body body) const {
-    int code = run("BEGIN IMMEDIATE");
-    if (code == SQLITE_OK) code = body();
-    if (code == SQLITE_OK) code = run("COMMIT");
-    if (code == SQLITE_OK) return {};
-    Result result{code, error()};
-    run("ROLLBACK");
-    return result;
-  }
-
- private:
-  sqlite3* db_ = nullptr;
-};
-
-/// A prepared statement. `step` says what SQLite says; the rest is for a row.
-class Statement {
- public:
-  Statement(const Database& db, const std::string& sql) {
-    code_ = sqlite3_prepare_v3(db.get(), sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
-  }
-  ~Statement() { sqlite3_finalize(statement_); }
-  Statement(const Statement&) = delete;
-  Statement& operator=(const Statement&) = delete;
-
-  Statement& bind(int place, std::int64_t value) {
-    sqlite3_bind_int64(statement_, place, value);
-    return *this;
-  }
-  Statement& bind(int place, std::string_view text) {
-    sqlite3_bind_text64(statement_, place, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
-    return *this;
-  }
-  Statement& bind_blob(int place, std::string_view bytes) {
-    sqlite3_bind_blob64(statement_, place, bytes.data(), bytes.size(), SQLITE_STATIC);
-    return *this;
-  }
-  Statement& bind_column(int place, const Statement& row, int column) {
-    sqlite3_bind_value(statement_, place, sqlite3_column_value(row.statement_, column));
-    return *this;
-  }
-  int step() { return statement_ == nullptr ? code_ : sqlite3_step(statement_); }
-  /// Steps once and makes ready for the next time.
-  int run() {
-    const int code = step();
-    sqlite3_reset(statement_);
-    return code;
-  }
-  bool has(int column) { return sqlite3_column_type(statement_, column) != SQLITE_NULL; }
-  std::int64_t integer(int column) { return sqlite3_column_int64(statement_, column); }
-  std::string_view bytes(int column) {
-    const auto* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
-    return {data == nullptr ? "" : data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
-  }
-
- private:
-  sqlite3_stmt* statement_ = nullptr;
-  int code_ = SQLITE_OK;
-};
-
-std::optional<std::int64_t> number(const Database& db, const char* sql) {
-  Statement statement(db, sql);
-  if (statement.step() != SQLITE_ROW) return std::nullopt;
-  return statement.integer(0);
-}
-
-void unlink_all(const fs::path& path) {
-  std::error_code ignored;
-  fs::remove(path, ignored);
-  fs::remove(path.string() + "-wal", ignored);
-  fs::remove(path.string() + "-shm", ignored);
-  fs::remove(path.string() + "-journal", ignored);
-}
 
 void make_folder(const fs::path& folder) {
   std::error_code failed;
@@ -193,32 +34,9 @@ void make_folder(const fs::path& folder) {
     fs::permissions(folder, fs::perms::owner_all, fs::perm_options::replace, failed);
   }
   if (!fs::is_directory(folder, failed)) {
-    raise("spool_unusable", "spool_path " + folder.string() + " is no folder, and none can be made there" +
-                                (failed ? ": " + failed.message() : std::string()));
+    raise_spool_error("spool_unusable", "spool_path " + folder.string() + " is no folder, and none can be made there" +
+                                            (failed ? ": " + failed.message() : std::string()));
   }
-}
-
-/// A name that sorts by time and that no other client has.
-fs::path new_name(const fs::path& folder) {
-  std::random_device random;
-  char text[64];
-  std::snprintf(text, sizeof text, "%014lld-%d-%08x%s", static_cast<long long>(event::unix_now_ms()), process_id(),
-                static_cast<unsigned>(random()), extension);
-  return folder / text;
-}
-
-/// Makes an empty file that only its owner may read. SQLite's other files take its mode.
-void create_private(const fs::path& path) {
-#if !defined(_WIN32)
-  const int file = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-  if (file < 0) {
-    if (errno == EEXIST) return;
-    raise("spool_unusable", "the spool " + path.string() + " cannot be made: " + std::strerror(errno));
-  }
-  ::close(file);
-#else
-  static_cast<void>(path);
-#endif
 }
 
 bool is_old(const fs::path& path) {
@@ -226,8 +44,6 @@ bool is_old(const fs::path& path) {
   const fs::file_time_type written = fs::last_write_time(path, failed);
   return !failed && fs::file_time_type::clock::now() - written > 1min;
 }
-
-bool is_damage(int code) { return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_IOERR; }
 
 /// The event of a row of `read_events`. Null if the row makes no sense: SQLite finds damage to its pages, not inside a
 /// row.
@@ -237,11 +53,7 @@ EventPtr event_of(Statement& row, Brands& brands) {
   event->spool_row = row.integer(0);
   event->id_size = static_cast<std::uint32_t>(row.integer(3));
   event->action = static_cast<std::uint8_t>(row.integer(4));
-  const auto flags = static_cast<int>(row.integer(5));
-  event->alone = (flags & Flag::alone) != 0;
-  event->has_sent_at = (flags & Flag::has_sent_at) != 0;
-  event->identifies = (flags & Flag::identifies) != 0;
-  event->commands = (flags & Flag::commands) != 0;
+  set_spool_flags(*event, static_cast<int>(row.integer(5)));
   event->called_unix_us = row.integer(6);
   event->adopted = true;
   const bool id_fits = row.integer(3) >= 0 && row.integer(3) + 2 <= event->size;
@@ -296,39 +108,14 @@ class Spool::File {
   File(fs::path path, std::unique_ptr<Database> db, std::size_t live)
       : path_(std::move(path)),
         db_(std::move(db)),
-        insert_(
-            *db_,
-            "INSERT INTO events (wire, lane, id_size, action, flags, called_unix_us, brand) VALUES (?,?,?,?,?,?,?)"),
+        insert_(*db_, insert_spool_row),
         delete_(*db_, "DELETE FROM events WHERE id = ?"),
         live_(live) {}
 
   static std::unique_ptr<File> make(const Options& options) {
-    const fs::path path = new_name(options.spool_path);
-    create_private(path);
-    auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-    const auto must = [&](int code) {
-      if (code == SQLITE_OK || code == SQLITE_DONE || code == SQLITE_ROW) return;
-      const std::string why = db->error();
-      db.reset();
-      unlink_all(path);
-      raise(code_of(code), "the spool " + path.string() + " cannot be written: " + why);
-    };
-    sqlite3_busy_timeout(db->get(), 5'000);  // somebody may look whether the new file can be adopted
-    must(db->run("PRAGMA locking_mode = EXCLUSIVE"));
-    must(db->run("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL"));
-    must(db->run(options.spool_sync == SpoolSync::power ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF"));
-    must(db->run("PRAGMA journal_size_limit = 4000000"));
-    must(db->limit_size(options.spool_max_bytes));
-    // All at once: a file with tables is whole.
-    must(db->run("BEGIN EXCLUSIVE"));
-    must(db->run(schema));
-    must(Statement(*db, "INSERT INTO sender (identity) VALUES (?)").bind(1, identity(options)).step());
-    must(db->run("PRAGMA application_id = " + std::to_string(application_id)));
-    must(db->run("PRAGMA user_version = " + std::to_string(schema_version)));
-    must(db->run("COMMIT"));
-    auto file = std::make_unique<File>(path, std::move(db), 0);
-    if (!file->exists()) return make(options);  // another client took it for a dead one's
-    return file;
+    NewSpoolFile made =
+        make_spool_file(options.spool_path, spool_identity(options), options.spool_sync, options.spool_max_bytes);
+    return std::make_unique<File>(std::move(made.path), std::move(made.db), 0);
   }
 
   const Database& db() const { return *db_; }
@@ -368,10 +155,12 @@ class Spool::File {
   }
 
   int insert(Event& event, const std::string& brand) {
-    const int flags = (event.alone ? Flag::alone : 0) | (event.has_sent_at ? Flag::has_sent_at : 0) |
-                      (event.identifies ? Flag::identifies : 0) | (event.commands ? Flag::commands : 0);
     insert_.bind_blob(1, event.bytes()).bind(2, static_cast<std::int64_t>(lane_of(event.lane, event.brand)));
-    insert_.bind(3, event.id_size).bind(4, event.action).bind(5, flags).bind(6, event.called_unix_us).bind(7, brand);
+    insert_.bind(3, event.id_size)
+        .bind(4, event.action)
+        .bind(5, spool_flags(event))
+        .bind(6, event.called_unix_us)
+        .bind(7, brand);
     const int code = insert_.run();
     if (code != SQLITE_DONE) return code;
     event.spool_row = sqlite3_last_insert_rowid(db_->get());
@@ -417,45 +206,6 @@ class Spool::File {
   Statement delete_;
   std::size_t live_;  ///< Rows that are there.
   std::chrono::steady_clock::time_point next_look_{};
-};
-
-/// What failed for good. Shared by the clients of the folder.
-class Spool::DeadLetters {
- public:
-  explicit DeadLetters(const Options& options) : path_(fs::path(options.spool_path) / "dead_letters.sqlite") {
-    create_private(path_);
-    db_.emplace(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-    sqlite3_busy_timeout(db_->get(), 5'000);
-    db_->run("PRAGMA journal_mode = WAL");
-    db_->run("PRAGMA synchronous = NORMAL");
-    db_->limit_size(options.spool_max_bytes);
-    if (db_->run(dead_letters_schema) != SQLITE_OK) {
-      raise("spool_unusable", "the dead letters " + path_.string() + " cannot be written: " + db_->error());
-    }
-    insert_.emplace(*db_,
-                    "INSERT INTO dead_letters (event, reason, message, status, attempts, failed_at) "
-                    "VALUES (?,?,?,?,?,?)");
-  }
-
-  void add(const EventList& events, const ErrorInfo& error) {
-    const event::TimestampText now = event::format_timestamp(event::unix_now_ms());
-    const Database::Result result = db_->transact([&] {
-      for (const Event* event = events.front(); event != nullptr; event = event->next) {
-        const std::string json = std::string(event->bytes()) + "}";
-        insert_->bind(1, json).bind(2, error.code).bind(3, error.message).bind(4, error.status);
-        insert_->bind(5, error.attempts).bind(6, {now.data(), now.size()});
-        if (const int code = insert_->run(); code != SQLITE_DONE) return code;
-      }
-      return SQLITE_OK;
-    });
-    if (result.code == SQLITE_OK) return;
-    raise(code_of(result.code), "the dead letters " + path_.string() + " cannot be written: " + result.why);
-  }
-
- private:
-  fs::path path_;
-  std::optional<Database> db_;
-  std::optional<Statement> insert_;
 };
 
 /// A caller who waits until its event is on the disk.
@@ -541,7 +291,7 @@ EventList Spool::adopt() {
   std::error_code failed;
   for (const fs::directory_entry& entry : fs::directory_iterator(options_.spool_path, failed)) {
     const bool own = files_.front() && entry.path() == files_.front()->path();
-    if (entry.path().extension() == extension && !own) paths.push_back(entry.path().string());
+    if (entry.path().extension() == spool_extension && !own) paths.push_back(entry.path().string());
   }
   std::sort(paths.begin(), paths.end());
   EventList all;
@@ -579,14 +329,14 @@ bool Spool::take_over(const std::string& path, EventList& events) {
       if (old && number(*db, "SELECT count(*) FROM sqlite_master") == 0) unlink_all(path);
       return false;
     }
-    if (version > schema_version) {
+    if (version > spool_schema_version) {
       log_(LogLevel::warning, "the spool file " + path + " was written by a newer version; it is left alone");
       return false;
     }
     Statement sender(*db, "SELECT identity FROM sender");
     const int code = sender.step();
     if (is_damage(code)) return true;  // whose events they are is unknown, so they must not be sent
-    if (code != SQLITE_ROW || sender.bytes(0) != identity(options_)) return false;
+    if (code != SQLITE_ROW || sender.bytes(0) != spool_identity(options_)) return false;
   }
   if (read_events(*db, version, brands_, events)) return true;
   const auto index = static_cast<std::uint16_t>(files_.size());
@@ -663,7 +413,7 @@ void Spool::restore_own() {
   if (own) {
     if (const Database::Result result = restored->copy(*own); result.code != SQLITE_OK) {
       File::leave(restored);
-      raise(code_of(result.code), "what a removed file held cannot be written again: " + result.why);
+      raise_spool_error(spool_code(result.code), "what a removed file held cannot be written again: " + result.why);
     }
     log_(LogLevel::warning, "somebody removed the spool file " + own->path().string() + "; its " +
                                 std::to_string(own->live()) + " events stand in " + restored->path().string() + " now");
@@ -692,10 +442,10 @@ void Spool::store(Event& event) {
     }
   }
   if (self.code == SQLITE_OK) return;
-  raise(code_of(self.code),
-        "the event was not accepted, for the spool " + options_.spool_path +
-            (self.code == SQLITE_FULL ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") +
-            self.why);
+  raise_spool_error(
+      spool_code(self.code),
+      "the event was not accepted, for the spool " + options_.spool_path +
+          (self.code == SQLITE_FULL ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") + self.why);
 }
 
 void Spool::forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows) {
@@ -758,8 +508,8 @@ void Spool::remove(const Event& event) { forget({{event.spool_file, event.spool_
 void Spool::bury(const EventList& events, const ErrorInfo& error) {
   try {
     const std::lock_guard lock(mutex_);
-    if (!dead_letters_) dead_letters_ = std::make_unique<DeadLetters>(options_);
-    dead_letters_->add(events, error);
+    if (!dead_letters_) dead_letters_ = std::make_unique<DeadLetters>(options_.spool_path, options_.spool_max_bytes);
+    dead_letters_->add(events, error, spool_identity(options_), brands_);
   } catch (const IntileryError& failed) {
     log_(LogLevel::error, std::string(failed.what()) + ". " + std::to_string(events.size()) +
                               " failed events stay in the spool, and are sent again by the next client");

@@ -14,6 +14,7 @@
 #include "brands.hpp"
 #include "client_core.hpp"
 #include "intilery/options.hpp"
+#include "queue/dead_letters.hpp"
 #include "queue/event_list.hpp"
 
 namespace intilery::queue {
@@ -54,7 +55,6 @@ class Spool {
 
  private:
   class File;
-  class DeadLetters;
   class Forks;
   struct Caller;
 

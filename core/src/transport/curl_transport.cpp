@@ -1,7 +1,5 @@
 #include "transport/curl_transport.hpp"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -13,42 +11,20 @@
 #include <stdexcept>
 #include <unordered_map>
 
-#include "transport/loopback.hpp"
+#include "transport/curl_handle.hpp"
 
 namespace intilery::transport {
 
 namespace {
 
-struct EasyDeleter {
-  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
-};
 struct MultiDeleter {
   void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
 };
-struct ListDeleter {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-using Easy = std::unique_ptr<CURL, EasyDeleter>;
-using Headers = std::unique_ptr<curl_slist, ListDeleter>;
 
 /// An answer to an event is short; more of it than this is neither kept nor waited for. A page of events read back may
 /// be long.
 constexpr std::size_t longest_answer = 64'000;
 constexpr std::size_t longest_page = 256'000'000;
-
-void initialise_curl() {
-  static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (once != CURLE_OK) throw std::runtime_error("libcurl cannot be initialised");
-}
-
-bool leads_to_loopback(const std::string& endpoint) {
-  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), &curl_url_cleanup);
-  char* host = nullptr;
-  curl_url_set(url.get(), CURLUPART_URL, endpoint.c_str(), 0);
-  curl_url_get(url.get(), CURLUPART_HOST, &host, 0);
-  const std::unique_ptr<char, decltype(&curl_free)> owned(host, &curl_free);
-  return host != nullptr && is_loopback(host);
-}
 
 /// One request under way, with the handle that carries it. Handles are used again.
 class Exchange {
@@ -193,15 +169,12 @@ class Exchange {
 
 class CurlTransport : public Transport {
  public:
-  CurlTransport(const Options& options, const std::string& user_agent) : options_(options) {
+  CurlTransport(const Options& options, const std::string& user_agent)
+      : options_(options), endpoint_(base_of(options.endpoint)), user_agent_(user_agent) {
     initialise_curl();
     multi_.reset(curl_multi_init());
     if (!multi_) throw std::runtime_error("libcurl has no memory for its connections");
     curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(options.max_connections));
-    endpoint_ = options.endpoint;
-    while (endpoint_.ends_with('/')) endpoint_.pop_back();
-    user_agent_ = options.user_agent.empty() ? user_agent : options.user_agent + " " + user_agent;
-    loopback_ = leads_to_loopback(endpoint_);
     set_token(options.auth_token);
   }
   ~CurlTransport() override { abandon(); }
@@ -210,14 +183,7 @@ class CurlTransport : public Transport {
     // Requests under way keep using the old list.
     old_headers_.push_back(std::move(headers_));
     if (exchanges_.empty()) old_headers_.clear();
-    headers_.reset();
-    for (const std::string& line :
-         {std::string("content-type: application/json"), "auth-token: " + token, std::string("Expect:")}) {
-      curl_slist* longer = curl_slist_append(headers_.get(), line.c_str());
-      if (longer == nullptr) throw std::bad_alloc();
-      static_cast<void>(headers_.release());
-      headers_.reset(longer);
-    }
+    headers_ = make_headers(token);
   }
 
   void start(Request request) override {
@@ -276,44 +242,12 @@ class CurlTransport : public Transport {
       idle_.pop_back();
       return easy;
     }
-    Easy easy(curl_easy_init());
-    if (!easy) throw std::bad_alloc();
-    const auto set = [&](CURLoption option, auto value) { curl_easy_setopt(easy.get(), option, value); };
-    const auto ms = [](std::chrono::milliseconds duration) {
-      return static_cast<long>(std::max<std::int64_t>(1, duration.count()));
-    };
-    set(CURLOPT_NOSIGNAL, 1L);
-    set(CURLOPT_FOLLOWLOCATION, 0L);
-#if LIBCURL_VERSION_NUM >= 0x075500
-    set(CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-    set(CURLOPT_PROTOCOLS, static_cast<long>(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-    set(CURLOPT_SSL_VERIFYPEER, 1L);
-    set(CURLOPT_SSL_VERIFYHOST, 2L);
-    set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    set(CURLOPT_HTTP_VERSION, static_cast<long>(options_.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    set(CURLOPT_CONNECTTIMEOUT_MS, ms(options_.connect_timeout));
-    set(CURLOPT_TIMEOUT_MS, ms(options_.request_timeout));
-#if LIBCURL_VERSION_NUM >= 0x075700
-    set(CURLOPT_QUICK_EXIT, 1L);  // Else a name server that is silent holds up this thread, and so `close`.
-#endif
-    set(CURLOPT_TCP_KEEPALIVE, 1L);
-    set(CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
-    set(CURLOPT_USERAGENT, user_agent_.c_str());
-    if (!options_.ca_file.empty()) set(CURLOPT_CAINFO, options_.ca_file.c_str());
-    if (!options_.proxy.empty()) {
-      set(CURLOPT_PROXY, options_.proxy.c_str());
-    } else if (loopback_) {
-      set(CURLOPT_PROXY, "");  // A proxy named in the environment could not reach this machine's own addresses.
-    }
-    return easy;
+    return make_easy(options_, user_agent_);
   }
 
-  Options options_;
-  std::string endpoint_;
-  std::string user_agent_;
-  bool loopback_ = false;
+  const Options options_;
+  const std::string endpoint_;
+  const std::string user_agent_;
   Headers headers_;
   std::vector<Headers> old_headers_;
   std::mutex wake_mutex_;  ///< Keeps `multi_` while it is woken.
