@@ -19,7 +19,7 @@ export interface SandboxOptions {
   profile?: 'guide' | 'vendor'
   /** Default: what the profile says. */
   maxRequestBytes?: number
-  /** Bound on remembered requests; the oldest go first. Default: none. */
+  /** Bound on remembered requests, and on events; the oldest go first. Default: none. */
   maxStoredBytes?: number
   faults?: Fault[]
 }

@@ -2,6 +2,7 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -144,7 +145,8 @@ struct Sandbox::Impl {
       : options(std::move(given)),
         limits(limits_of(options)),
         bucket(options.rate_limit, options.burst, Clock::now()),
-        faults(options.faults) {
+        faults(options.faults),
+        store(options.max_stored_bytes) {
     if (options.token.empty()) throw std::invalid_argument("the sandbox's token must not be empty");
     if (options.rate_limit < 0 || options.burst < 1) {
       throw std::invalid_argument("rate_limit must not be negative, and burst at least 1");
@@ -180,6 +182,12 @@ struct Sandbox::Impl {
     return made;
   }
 
+  static std::size_t footprint(const ReceivedRequest& request) {
+    std::size_t bytes = sizeof request + request.path.size() + request.body.size() + request.answer.size();
+    for (const auto& header : request.headers) bytes += sizeof header + header.first.size() + header.second.size();
+    return bytes;
+  }
+
   void remember(HttpRequest request, std::int64_t received, int status = 0, std::string answer = {},
                 std::size_t stored = 0) {
     ReceivedRequest seen;
@@ -198,11 +206,11 @@ struct Sandbox::Impl {
     ++requests_by_status[seen.status];
     bytes_received += seen.body.size();
     if (seen.method != "POST") seen.answer.clear();  // pages of events are large, and known already
-    stored_bytes += seen.body.size() + seen.answer.size();
+    stored_bytes += footprint(seen);
     log.push_back(std::move(seen));
     while (options.max_stored_bytes > 0 && stored_bytes > options.max_stored_bytes && !log.empty()) {
-      stored_bytes -= log.front().body.size() + log.front().answer.size();
-      log.erase(log.begin());
+      stored_bytes -= footprint(log.front());
+      log.pop_front();
     }
   }
 
@@ -402,7 +410,7 @@ struct Sandbox::Impl {
   RateBucket bucket;
   FaultScript faults;
   EventStore store;
-  std::vector<ReceivedRequest> log;
+  std::deque<ReceivedRequest> log;
   std::size_t stored_bytes = 0;
   std::uint64_t bytes_received = 0;
   std::map<int, std::uint64_t> requests_by_status;
@@ -418,7 +426,7 @@ void Sandbox::stop() { impl_->server->stop(); }
 
 std::vector<ReceivedRequest> Sandbox::requests() const {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->log;
+  return {impl_->log.begin(), impl_->log.end()};
 }
 
 std::string Sandbox::events_json() const {
@@ -428,7 +436,7 @@ std::string Sandbox::events_json() const {
 
 std::size_t Sandbox::event_count() const {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->store.size();
+  return impl_->store.count();
 }
 
 std::string Sandbox::stats_json() const {
@@ -436,7 +444,7 @@ std::string Sandbox::stats_json() const {
   json by_status = json::object();
   for (const auto& [status, count] : impl_->requests_by_status) by_status[std::to_string(status)] = count;
   return json{{"requests", by_status},
-              {"events", impl_->store.size()},
+              {"events", impl_->store.count()},
               {"bytes", impl_->bytes_received},
               {"bucket_level", impl_->bucket.level(Clock::now())}}
       .dump();

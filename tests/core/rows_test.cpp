@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <random>
+#include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -10,6 +13,7 @@
 #include "queue/event.hpp"
 #include "rows/json_row.hpp"
 #include "rows/row_ledger.hpp"
+#include "rows/row_ranges.hpp"
 
 namespace intilery {
 
@@ -20,6 +24,7 @@ using rows::Columns;
 using rows::JsonRow;
 using rows::Progress;
 using rows::RowLedger;
+using rows::RowRanges;
 
 std::string blake2b(std::string_view text, std::size_t piece) {
   event::Blake2b hash;
@@ -54,10 +59,12 @@ TEST(MessageIdTest, IsDerivedFromItsPartsAsAUuidOfVersion8) {
 }
 
 /// Reports fates of rows as a client does.
-void settle(std::uintptr_t tag, const ErrorInfo* error = nullptr, int attempts = 1, bool closing = false) {
+void settle(std::uintptr_t tag, const ErrorInfo* error = nullptr, int attempts = 1, bool closing = false,
+            bool away = false) {
   Outcome outcome;
   outcome.attempts = attempts;
   outcome.closing = closing;
+  outcome.away = away;
   if (error != nullptr) outcome.error = std::make_shared<const ErrorInfo>(*error);
   const queue::EventPtr event = queue::Event::make(R"({"messageId":"m-1")");
   event->id_size = 3;
@@ -65,29 +72,56 @@ void settle(std::uintptr_t tag, const ErrorInfo* error = nullptr, int attempts =
   RowLedger::settle({&finished, 1});
 }
 
-TEST(RowLedgerTest, SettlesUpToTheFirstRowWithoutAFate) {
-  const auto ledger = std::make_shared<RowLedger>(0);
+TEST(RowRangesTest, AreWhatASetWouldBe) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 20; ++round) {
+    RowRanges ranges;
+    std::set<std::uint64_t> rows;
+    for (int i = 0; i < 200; ++i) {
+      const std::uint64_t row = 1 + random() % 300;
+      ranges.add(row);
+      rows.insert(row);
+    }
+    const RowRanges read = RowRanges::parse(ranges.text());
+    EXPECT_EQ(read.text(), ranges.text());
+    for (std::uint64_t row = 0; row < 302; ++row) {
+      EXPECT_EQ(ranges.contains(row), rows.contains(row)) << row;
+      EXPECT_EQ(read.contains(row), rows.contains(row)) << row;
+    }
+  }
+}
+
+TEST(RowRangesTest, AreTextThatOnlyTellsOfTheGaps) {
+  RowRanges rows;
+  EXPECT_EQ(rows.text(), "");
+  for (const std::uint64_t row : {8, 3, 5, 1, 2, 4}) rows.add(row);
+  EXPECT_EQ(rows.text(), "0+5 2+1");
+  for (const std::string_view bad :
+       {"5", "0+0", "0+5 0+1", "0+5  2+1", "1-2", "0+5 ", " 0+5", "-1+2", "0+99999999999999999999"})
+    EXPECT_THROW(RowRanges::parse(bad), std::invalid_argument) << bad;
+}
+
+TEST(RowLedgerTest, SettlesRowsInAnyOrder) {
+  const auto ledger = std::make_shared<RowLedger>(RowRanges());
   const std::uintptr_t first = ledger->begin(1);
   const std::uintptr_t second = ledger->begin(2);
   ledger->reject(3);
   EXPECT_TRUE(RowLedger::owns(first));
   settle(second, nullptr, 2);
   Progress progress = ledger->take();
-  EXPECT_EQ(progress.through, 0u);
-  EXPECT_EQ(progress.settled.rows, 0u);
+  EXPECT_EQ(progress.settled.text(), "1+2");
   EXPECT_EQ(progress.total.rows, 3u);
   EXPECT_EQ(progress.total.delivered, 1u);
   EXPECT_EQ(progress.total.resent, 1u);
   settle(first);
   progress = ledger->take();
-  EXPECT_EQ(progress.through, 3u);
-  EXPECT_EQ(progress.settled.rows, 3u);
-  EXPECT_EQ(progress.settled.delivered, 2u);
-  EXPECT_EQ(progress.settled.rejected, 1u);
+  EXPECT_EQ(progress.settled.text(), "0+3");
+  EXPECT_EQ(progress.total.delivered, 2u);
+  EXPECT_EQ(progress.total.rejected, 1u);
 }
 
 TEST(RowLedgerTest, TellsEachFailureOnceWithItsEvent) {
-  const auto ledger = std::make_shared<RowLedger>(10);
+  const auto ledger = std::make_shared<RowLedger>(RowRanges::parse("0+10"));
   const ErrorInfo error{.code = "rejected", .message = "no"};
   settle(ledger->begin(11), &error);
   const Progress progress = ledger->take();
@@ -96,32 +130,39 @@ TEST(RowLedgerTest, TellsEachFailureOnceWithItsEvent) {
   EXPECT_EQ(progress.failed[0].error.code, "rejected");
   EXPECT_EQ(progress.failed[0].error.message_id, "m-1");
   EXPECT_EQ(progress.failed[0].event, R"({"messageId":"m-1"})");
-  EXPECT_EQ(progress.through, 11u);
+  EXPECT_EQ(progress.settled.text(), "0+11");
   EXPECT_TRUE(ledger->take().failed.empty());
 }
 
-TEST(RowLedgerTest, KeepsARowThatAClosedClientGaveUpWithoutAFate) {
-  const auto ledger = std::make_shared<RowLedger>(0);
-  const ErrorInfo error{.code = "closed"};
-  settle(ledger->begin(1), &error, 0, /*closing=*/true);
-  const Progress progress = ledger->take();
-  EXPECT_EQ(progress.through, 0u);
-  EXPECT_EQ(progress.total.rows, 1u);
+TEST(RowLedgerTest, KeepsARowWithoutAFateWhoseClientWasClosedOrWhoseServiceWasAway) {
+  const auto ledger = std::make_shared<RowLedger>(RowRanges());
+  const ErrorInfo closed{.code = "closed"};
+  settle(ledger->begin(1), &closed, 0, /*closing=*/true);
+  Progress progress = ledger->take();
+  EXPECT_FALSE(progress.ended);
+  const ErrorInfo expired{.code = "expired"};
+  settle(ledger->begin(2), &expired, 3, /*closing=*/false, /*away=*/true);
+  progress = ledger->take();
+  EXPECT_EQ(progress.settled.text(), "");
+  EXPECT_EQ(progress.total.rows, 2u);
   EXPECT_EQ(progress.total.failed, 0u);
+  EXPECT_TRUE(progress.failed.empty());
+  ASSERT_TRUE(progress.ended);
+  EXPECT_EQ(progress.ended->code, "expired");
 }
 
 TEST(RowLedgerTest, ForgetsARowThatWasNotSubmitted) {
-  const auto ledger = std::make_shared<RowLedger>(0);
+  const auto ledger = std::make_shared<RowLedger>(RowRanges());
   ledger->forget(ledger->begin(1), /*rejected=*/false);
   EXPECT_EQ(ledger->take().total.rows, 0u);
   ledger->forget(ledger->begin(1), /*rejected=*/true);
   const Progress progress = ledger->take();
-  EXPECT_EQ(progress.through, 1u);
+  EXPECT_EQ(progress.settled.text(), "0+1");
   EXPECT_EQ(progress.total.rejected, 1u);
 }
 
 TEST(RowLedgerTest, OutlivesItsSenderWhileItsRowsAreUnderWay) {
-  auto ledger = std::make_shared<RowLedger>(0);
+  auto ledger = std::make_shared<RowLedger>(RowRanges());
   const std::weak_ptr<RowLedger> watched = ledger;
   const std::uintptr_t tag = ledger->begin(1);
   ledger.reset();
