@@ -5,10 +5,12 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "event/bad_value.hpp"
 #include "event/blake2b.hpp"
+#include "event/encoder.hpp"
 #include "event/message_id.hpp"
 #include "queue/event.hpp"
 #include "rows/json_row.hpp"
@@ -56,6 +58,33 @@ TEST(MessageIdTest, IsDerivedFromItsPartsAsAUuidOfVersion8) {
   EXPECT_NE(std::string("89ab").find(id[19]), std::string::npos);
   EXPECT_NE(id, derive({"ab", ""}));
   EXPECT_NE(id, derive({"", "ab"}));
+}
+
+TEST(MessageIdTest, OfARowIsTheSameWhereverTheTextOfItsEventGrows) {
+  Options options;
+  options.client_id = options.account_id = "hea";
+  options.brand_id = "HEA";
+  options.auth_token = "t";
+  const event::Encoder encoder(options, "test", "0");
+  std::vector<std::size_t> sizes{1'000'000, 3'000'000};
+  for (std::size_t size = 3'000; size < 4'200; size += 40) sizes.push_back(size);
+  for (const std::size_t size : sizes) {
+    // A thread has a buffer of its own, small at first.
+    std::thread([&] {
+      const std::string json = R"({"text":")" + std::string(size, 'x') + "\"}";
+      const std::string_view body = json;
+      event::MessageId id;
+      encoder.encode(
+          {.user_id = "u",
+           .event = "E",
+           .body = {&body, [](event::JsonWriter& out,
+                              const void* text) { out.literal(*static_cast<const std::string_view*>(text)); }},
+           .origin = event::RowOrigin{"s", 7}},
+          id);
+      const std::string_view parts[] = {"s", "7", "track", "u", "", "E", "", json};
+      EXPECT_EQ(id.text(), MessageId::derive(parts).text()) << size;
+    }).join();
+  }
 }
 
 /// Reports fates of rows as a client does.

@@ -622,12 +622,12 @@ def test_the_cores_reader_knows_arrows_text_layouts_validity_and_offsets(
     with sandbox.client() as client:
         names = dict.fromkeys(["user_id", "anonymous_id", "event", "timestamp", "message_id"])
         columns_given: dict[str, Any] = {**names, "only": False, "listed": []}
-        sender = _native.RowSender(client, "track", "", "", 0, False, [], columns_given)
+        sender = _native.RowSender(client, "track", "", "", "", False, [], columns_given)
         sender.open(pa.RecordBatchReader.from_batches(batch.schema, [batch]))
         while sender.step(1, None):
             pass
         client.flush()
-        _, _, total, rejects, _ = sender.take()
+        _, total, rejects, _, _ = sender.take()
     texts = TEXTS[2:6] if sliced else TEXTS
     assert total[0] == len(texts)
     assert len(rejects) == sum(1 for text in texts if not text)  # an event needs a name
