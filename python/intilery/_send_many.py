@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._checkpoint import Checkpoint
     from ._client import _Base
 
-_SLICE = 0.2
+_SLICE = 0.05
 
 
 class _Rejects:

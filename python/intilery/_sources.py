@@ -583,7 +583,8 @@ def unreadable(path: Path | None, error: Exception) -> ConfigurationError:
     """Says what DuckDB says, but for the source's values, which it quotes. Raise it `from None` for the same reason."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if not first.startswith(_QUOTES_NO_VALUES):
-        first = re.sub(r"(?<!\w)[-+]?\d[\d.eE+-]*", "…", re.sub("['\"].*", "…", first))
+        first = re.sub("['\"].*", "…", first.replace(f"'{path}'", "it"))
+        first = re.sub(r"(?<!\w)(?<!Line: )[-+]?\d[\d.eE+-]*", "…", first)
     return refuse("source", "unreadable", f"{path if path is not None else 'the source'} cannot be read: {first}")
 
 
