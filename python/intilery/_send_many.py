@@ -31,6 +31,7 @@ class _Rejects:
     def __init__(self, path: Path, is_done: Callable[[int], bool] | None) -> None:
         """`is_done` tells which rows an earlier run, which this one goes on with, has done."""
         self.path = path
+        self.broken = False
         self._is_done = is_done
         self._file: IO[str] | None = None
         if is_done is not None and path.exists():
@@ -77,6 +78,7 @@ class _Rejects:
         try:
             yield
         except OSError as error:
+            self.broken = True  # some lines may be gone
             raise ConfigurationError(
                 f"the reject file {str(self.path)!r} cannot be written: {error.strerror}; the run is stopped, and what "
                 "it had no line for is not counted as done. Make room, or name another file, and run it again",
@@ -245,7 +247,7 @@ class Run:
             if self._closed:
                 return
             try:
-                if not self._torn:
+                if not self._is_torn():
                     self._take()
                     self._rejects.close()
             finally:
@@ -280,12 +282,15 @@ class Run:
     def _book(self) -> ValidationError | None:
         """Takes note of new fates. Returns the mistake that stops the run."""
         with self._lock:
-            if self._closed or self._torn:
+            if self._closed or self._is_torn():
                 return None
             stopped, ended = self._take()
         if ended is not None:
             raise ended
         return stopped
+
+    def _is_torn(self) -> bool:
+        return self._torn or self._rejects.broken
 
     def _take(self) -> tuple[ValidationError | None, IntileryError | None]:
         settled, total, rejects, failures, ended = self._sender.take()

@@ -41,7 +41,10 @@ void RowLedger::settle(std::uint64_t row, const Finished& finished) {
   if (outcome.closing) return;
   const std::lock_guard lock(mutex_);
   if (outcome.away) {
-    if (!progress_.ended) progress_.ended = *outcome.error;
+    if (!progress_.ended) {
+      progress_.ended = *outcome.error;
+      progress_.ended->message += "; no row is lost: the same run, started again, goes on";
+    }
     return;
   }
   progress_.settled.add(row);
