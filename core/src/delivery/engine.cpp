@@ -484,13 +484,13 @@ void Engine::expire(TimePoint now) {
     const std::optional<TimePoint> since = failing.failing_since;
     const auto next = std::next(entry);
     if (since && now - *since >= timeout) {
-      const bool rows_wait = circuit_.open() && now - *since < patience && failing.has_rows();
       const bool away = circuit_.open() || refusal_of(failing.brand()) != nullptr;
-      const milliseconds time = circuit_.open() && failing.has_rows() ? patience : timeout;
+      const milliseconds limit = circuit_.open() && failing.has_rows() ? patience : timeout;
+      const bool rows_wait = now - *since < limit;
       std::unique_ptr<Shipment> shipment =
           rows_wait ? entry->second->part_from_rows() : std::move(retries_.extract(entry).mapped());
       if (shipment) {
-        std::string message = given_up_after(rows_wait ? timeout : time) + ": " + shipment->last.message;
+        std::string message = given_up_after(rows_wait ? timeout : limit) + ": " + shipment->last.message;
         fail(std::move(shipment), "expired", std::move(message), now, away);
       }
     }
