@@ -66,7 +66,8 @@ def send_many(client, *arguments, **options):
 Client.send_many = send_many
 print("result:", prefect_flow.orders("orders.csv"), len(attempts), attempts[-1].resumed)
 """
-    told = run(sandbox, tmp_path, "-c", program, PREFECT_HOME=str(tmp_path / "prefect"))
+    settings = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
+    told = run(sandbox, tmp_path, "-c", program, **settings)
     assert "result: 300 2 200" in told
     assert "1 rows were not delivered: see orders.csv.rejects.ndjson" in told
     assert sandbox.event_count() == 300
