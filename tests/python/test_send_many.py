@@ -263,6 +263,22 @@ def test_what_is_added_to_a_file_during_a_run_is_for_the_next_run(
     assert len(set(ids(sandbox))) == sandbox.event_count() == 4
 
 
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.ndjson"])
+def test_a_file_of_many_pieces_is_read_in_its_order(name: str) -> None:
+    order = pa.table({"user_id": pa.array(range(60_000)), "text": ["x" * 1_000] * 60_000})
+    if name == "a.parquet":
+        pq.write_table(order, name, row_group_size=1_000)
+    else:
+        duckdb.register("ordered", order)
+        duckdb.sql(f"COPY ordered TO '{name}'" + (" (FORMAT json)" if name == "a.ndjson" else ""))
+    opened = _sources.open_source(name, _sources.Plan.made({"event": "E"}, None), None)
+    first = pa.RecordBatchReader.from_stream(opened.stream).read_all().column(0).to_pylist()
+    opened.stream = None
+    opened.close()
+    users = [json.loads(line)["user_id"] for line in first] if name == "a.ndjson" else map(int, first)
+    assert list(users) == list(range(60_000))
+
+
 def test_a_limit_counts_the_rows_that_cannot_be_read(sandbox: Sandbox) -> None:
     Path("a.csv").write_text("user_id,n\nu1,1\nbroken\nu3,3\nu4,4\n")
     sent = send(sandbox, "a.csv", limit=3)
