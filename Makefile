@@ -32,10 +32,11 @@ format: .venv/.packages node_modules/.packages ## Format all sources.
 
 # The tests fork, and their children make clients of their own.
 sanitize: export TSAN_OPTIONS = die_after_fork=0
-sanitize: .venv/.packages ## Run the core's tests under ASan, UBSan and TSan (ten minutes).
+sanitize: .venv/.packages build/.python ## Run the core's tests under ASan, UBSan and TSan, and send_many's under ASan and UBSan (ten minutes).
 	for preset in asan tsan; do \
 	  cmake --preset $$preset > /dev/null && cmake --build --preset $$preset -- --quiet && build/$$preset/tests/core/intilery_tests --gtest_brief=1 || exit 1; \
 	done
+	packaging/sanitized-python tests/python/test_send_many.py -k 'not 100_mb and not full_disk'
 
 faults: build ## Kill a sending process 200 times in each language; everything accepted must arrive (two minutes).
 	INTILERY_KILLS=200 build/cmake/tests/core/intilery_tests --gtest_brief=1 --gtest_filter='SpoolTest.*Kill*'

@@ -19,7 +19,7 @@ export interface SandboxOptions {
   profile?: 'guide' | 'vendor'
   /** Default: what the profile says. */
   maxRequestBytes?: number
-  /** Bound on remembered requests; the oldest go first. Default: none. */
+  /** Bound on remembered requests, and on events; the oldest go first. Default: none. */
   maxStoredBytes?: number
   /** A SQLite file that keeps accepted events; a sandbox that is given it again still has them. Default: none. */
   store?: string

@@ -21,6 +21,7 @@
 #include "gil_waiting.hpp"
 #include "rows/json_row.hpp"
 #include "rows/row_ledger.hpp"
+#include "rows/row_ranges.hpp"
 #include "values.hpp"
 
 namespace py = pybind11;
@@ -108,17 +109,17 @@ enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, times
 
 class RowSender {
  public:
-  RowSender(py::object client, std::string_view action, std::string event, std::string source, std::uint64_t through,
+  RowSender(py::object client, std::string_view action, std::string event, std::string source, rows::RowRanges before,
             bool stop, std::vector<std::uint64_t> broken, rows::Columns columns)
       : client_(std::move(client)),
         action_(event::action_named(action)),
         event_(std::move(event)),
         source_(std::move(source)),
-        through_(through),
+        before_(std::move(before)),
         stop_(stop),
         broken_(std::move(broken)),
         columns_(std::move(columns)),
-        ledger_(std::make_shared<rows::RowLedger>(through)) {}
+        ledger_(std::make_shared<rows::RowLedger>(before_)) {}
 
   /// Where the rows come from: an object with Arrow's stream interface.
   void open(const py::object& producer) {
@@ -146,7 +147,7 @@ class RowSender {
         continue;
       }
       skip_broken(false);
-      if (number_ > through_ && !send_cell_row(client, waiting)) return true;
+      if (!is_done(number_) && !send_cell_row(client, waiting)) return true;
       if (stop_ && !rejects_.empty()) return true;
       ++at_;
       ++number_;
@@ -158,7 +159,7 @@ class RowSender {
   /// \throws ValidationError: it is rejected.
   bool send(const py::object& user, const py::object& anonymous, const py::object& event, const py::object& message,
             const py::object& time, const py::object& properties, double seconds, const py::object& given_up) {
-    if (number_ <= through_) {
+    if (is_done(number_)) {
       ++number_;
       return true;
     }
@@ -195,23 +196,25 @@ class RowSender {
     return true;
   }
 
-  /// Rejects the next row, which is none.
-  void reject() {
-    if (number_ > through_) ledger_->reject(number_);
+  /// Rejects the next row, which is none. False: that was done in an earlier run.
+  bool reject() {
+    const bool is_new = !is_done(number_);
+    if (is_new) ledger_->reject(number_);
     ++number_;
+    return is_new;
   }
 
   /// The source's rows may come in another order the next time, so the message ids must not follow from their places.
   void unordered() { repeats_.emplace(); }
+  /// Whether a row had its fate in an earlier run.
+  bool is_done(std::uint64_t row) const { return before_.contains(row); }
 
   std::uint64_t next_row() const { return number_; }
 
-  /// `(through, settled, total, rejects, failures)` so far; the last two since the last time.
+  /// `(settled, total, rejects, failures, ended)` so far; rejects and failures since the last time. `settled` is as
+  /// `RowRanges` writes it, `ended` the error that ends the run, or None.
   py::tuple take() {
     rows::Progress progress = ledger_->take();
-    const auto tally = [](const rows::Tally& t) {
-      return py::make_tuple(t.rows, t.delivered, t.rejected, t.failed, t.resent);
-    };
     py::list rejects;
     for (const Reject& reject : rejects_) {
       rejects.append(py::make_tuple(reject.row, reject.error.code, text(reject.error.path), text(reject.error.message),
@@ -221,7 +224,9 @@ class RowSender {
     py::list failures;
     for (const rows::FailedRow& failed : progress.failed)
       failures.append(py::make_tuple(failed.row, make_error(failed.error), text(failed.event)));
-    return py::make_tuple(progress.through, tally(progress.settled), tally(progress.total), rejects, failures);
+    const rows::Tally& t = progress.total;
+    return py::make_tuple(progress.settled.text(), py::make_tuple(t.rows, t.delivered, t.rejected, t.failed, t.resent),
+                          rejects, failures, progress.ended ? make_error(*progress.ended) : py::none());
   }
 
  private:
@@ -267,8 +272,7 @@ class RowSender {
   void skip_broken(bool last) {
     for (; next_broken_ < broken_.size() && (last || broken_[next_broken_] <= number_); ++next_broken_) {
       if (last) number_ = std::max(number_, broken_[next_broken_]);
-      if (number_ > through_) ledger_->reject(number_);
-      ++number_;
+      reject();
     }
   }
 
@@ -380,8 +384,8 @@ class RowSender {
   event::Action action_;
   std::string event_;
   std::string source_;
-  std::uint64_t through_;
-  bool stop_;  ///< A mistake ends the run before its row.
+  rows::RowRanges before_;  ///< Rows that had their fates in earlier runs.
+  bool stop_;               ///< A mistake ends the run before its row.
   std::vector<std::uint64_t> broken_;
   rows::Columns columns_;
   std::optional<event::Repeats> repeats_;  ///< Of a source without an order.
@@ -416,15 +420,18 @@ rows::Columns columns_of(const py::dict& given) {
 void define_row_sender(py::module_& module) {
   py::class_<RowSender>(module, "RowSender")
       .def(py::init([](py::object client, const std::string& action, const std::string& event, std::string source,
-                       std::uint64_t through, bool stop, std::vector<std::uint64_t> broken, const py::dict& columns) {
-        return std::make_unique<RowSender>(std::move(client), action, event, std::move(source), through, stop,
-                                           std::move(broken), columns_of(columns));
+                       const std::string& before, bool stop, std::vector<std::uint64_t> broken,
+                       const py::dict& columns) {
+        return std::make_unique<RowSender>(std::move(client), action, event, std::move(source),
+                                           rows::RowRanges::parse(before), stop, std::move(broken),
+                                           columns_of(columns));
       }))
       .def("open", &RowSender::open)
       .def("step", &RowSender::step)
       .def("unordered", &RowSender::unordered)
       .def("send", &RowSender::send)
-      .def("reject", static_cast<void (RowSender::*)()>(&RowSender::reject))
+      .def("reject", static_cast<bool (RowSender::*)()>(&RowSender::reject))
+      .def("is_done", &RowSender::is_done)
       .def_property_readonly("next_row", &RowSender::next_row)
       .def("take", &RowSender::take);
 }

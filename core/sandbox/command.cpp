@@ -39,7 +39,7 @@ void wait_for_signal() {
 
 int run_sandbox_command(const std::string& name, const std::vector<std::string>& args) {
   SandboxOptions options;
-  options.max_stored_bytes = 256'000'000;
+  options.max_stored_bytes = 512'000'000;
   if (const char* token = std::getenv("INTILERY_AUTH_TOKEN"); token != nullptr && *token != '\0') options.token = token;
   std::string faults;
 

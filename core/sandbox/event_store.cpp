@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <random>
+#include <utility>
 
 #include "wire_time.hpp"
 
@@ -13,6 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t profiles_a_page = 100;
+constexpr std::size_t event_overhead = 500;  // its places in the indexes, and its share of a profile
 
 std::string text_of(const json& call, const char* key) {
   const auto found = call.find(key);
@@ -59,9 +61,9 @@ void EventStore::add(const Call& call) {
   event.json += call.raw.substr(call.raw.find('{') + 1);
   event.json += "}";
 
-  const auto place = static_cast<std::uint32_t>(events_.size());
+  const auto place = static_cast<std::uint32_t>(count());
   const auto later = [&](const Index& index) {
-    return !index.empty() && events_[index.back()].time_ms > event.time_ms;
+    return !index.empty() && (index.back() < first_ || at(index.back()).time_ms > event.time_ms);
   };
   if (later(by_time_)) by_time_sorted_ = false;
   by_time_.push_back(place);
@@ -79,13 +81,37 @@ void EventStore::add(const Call& call) {
   if (call.action == "identify") profile.traits.update(call.call->at("traits"));
   if (later(profile.events)) profile.sorted = false;
   profile.events.push_back(place);
+  bytes_ += footprint(event);
   events_.push_back(std::move(event));
+  while (max_bytes_ > 0 && bytes_ > max_bytes_ && events_.size() > 1) forget_oldest();
+  if (untidy_ > events_.size()) tidy();
 }
 
-void EventStore::clear() { *this = EventStore(); }
+std::size_t EventStore::footprint(const StoredEvent& event) {
+  return event_overhead + event.json.size() + event.name.size();
+}
+
+void EventStore::forget_oldest() {
+  bytes_ -= footprint(events_.front());
+  events_.pop_front();
+  ++first_;
+  ++untidy_;
+}
+
+void EventStore::tidy() {
+  if (std::exchange(untidy_, 0) == 0) return;
+  const auto forgotten = [&](std::uint32_t place) { return place < first_; };
+  std::erase_if(by_time_, forgotten);
+  for (Profile& profile : profiles_) std::erase_if(profile.events, forgotten);
+  std::erase_if(profiles_, [](const Profile& profile) { return profile.events.empty(); });
+  by_user_id_.clear();
+  for (std::size_t i = 0; i < profiles_.size(); ++i) by_user_id_.emplace(profiles_[i].user_id, i);
+}
+
+void EventStore::clear() { *this = EventStore(max_bytes_); }
 
 std::string EventStore::page_of(Index& index, bool& sorted, const EventQuery& query) {
-  const auto earlier = [&](std::uint32_t a, std::uint32_t b) { return events_[a].time_ms < events_[b].time_ms; };
+  const auto earlier = [&](std::uint32_t a, std::uint32_t b) { return at(a).time_ms < at(b).time_ms; };
   if (!sorted) {
     std::sort(index.begin(), index.end());  // ties in the order of arrival
     std::stable_sort(index.begin(), index.end(), earlier);
@@ -95,16 +121,16 @@ std::string EventStore::page_of(Index& index, bool& sorted, const EventQuery& qu
   auto last = index.end();
   if (query.start_ms) {
     first = std::lower_bound(first, last, *query.start_ms,
-                             [&](std::uint32_t e, std::int64_t ms) { return events_[e].time_ms < ms; });
+                             [&](std::uint32_t e, std::int64_t ms) { return at(e).time_ms < ms; });
   }
   if (query.end_ms) {
     last = std::upper_bound(first, last, *query.end_ms,
-                            [&](std::int64_t ms, std::uint32_t e) { return ms < events_[e].time_ms; });
+                            [&](std::int64_t ms, std::uint32_t e) { return ms < at(e).time_ms; });
   }
   Index filtered;
   if (!query.include.empty() || !query.exclude.empty()) {
     std::copy_if(first, last, std::back_inserter(filtered),
-                 [&](std::uint32_t e) { return matches(query, events_[e].name); });
+                 [&](std::uint32_t e) { return matches(query, at(e).name); });
     first = filtered.begin();
     last = filtered.end();
   }
@@ -115,12 +141,15 @@ std::string EventStore::page_of(Index& index, bool& sorted, const EventQuery& qu
   for (std::size_t i = from; i < to; ++i) {
     if (i > from) text += ',';
     const std::size_t place = query.ascending ? i : total - 1 - i;
-    text += events_[first[static_cast<std::ptrdiff_t>(place)]].json;
+    text += at(first[static_cast<std::ptrdiff_t>(place)]).json;
   }
   return text + "],\"total\":" + std::to_string(total) + "}";
 }
 
-std::string EventStore::page(const EventQuery& query) { return page_of(by_time_, by_time_sorted_, query); }
+std::string EventStore::page(const EventQuery& query) {
+  tidy();
+  return page_of(by_time_, by_time_sorted_, query);
+}
 
 std::string EventStore::all() const {
   std::string text = "[";
@@ -145,7 +174,8 @@ std::vector<const EventStore::Profile*> EventStore::find(const std::string& id_t
 }
 
 std::optional<std::string> EventStore::show(const std::string& id_type, const std::string& id,
-                                            const std::function<std::string(const Profile&)>& view) const {
+                                            const std::function<std::string(const Profile&)>& view) {
+  tidy();
   const std::vector<const Profile*> found = find(id_type, id);
   if (found.empty()) return std::nullopt;
   if (id_type != "email") return view(*found.front());
@@ -165,7 +195,7 @@ std::optional<std::string> EventStore::profile_events(const std::string& id_type
   });
 }
 
-std::optional<std::string> EventStore::profile_traits(const std::string& id_type, const std::string& id) const {
+std::optional<std::string> EventStore::profile_traits(const std::string& id_type, const std::string& id) {
   return show(id_type, id, [](const Profile& profile) { return profile.traits.dump(); });
 }
 
@@ -177,11 +207,12 @@ json EventStore::meta_of(const Profile& profile) {
           {"events", profile.events.size()}};
 }
 
-std::optional<std::string> EventStore::profile_meta(const std::string& id_type, const std::string& id) const {
+std::optional<std::string> EventStore::profile_meta(const std::string& id_type, const std::string& id) {
   return show(id_type, id, [](const Profile& profile) { return meta_of(profile).dump(); });
 }
 
-std::string EventStore::profiles(std::size_t scroll_id) const {
+std::string EventStore::profiles(std::size_t scroll_id) {
+  tidy();
   json page = json::array();
   const std::size_t from = std::min(scroll_id, profiles_.size());
   const std::size_t to = std::min(profiles_.size(), from + profiles_a_page);
@@ -195,7 +226,8 @@ std::string EventStore::profiles(std::size_t scroll_id) const {
   return answer.dump();
 }
 
-std::string EventStore::profiles_with(const std::string& text, std::size_t most) const {
+std::string EventStore::profiles_with(const std::string& text, std::size_t most) {
+  tidy();
   json found = json::array();
   std::size_t total = 0;
   for (auto profile = profiles_.rbegin(); profile != profiles_.rend(); ++profile) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -35,6 +36,10 @@ struct EventQuery {
 /// Events by time and by user, and profiles. Not thread-safe.
 class EventStore {
  public:
+  /// \param max_bytes bound on what is remembered. The oldest events go first, and with its last event a profile.
+  /// 0: no bound.
+  explicit EventStore(std::size_t max_bytes = 0) : max_bytes_(max_bytes) {}
+
   struct Call {
     std::string action;
     std::string brand_id;
@@ -47,7 +52,8 @@ class EventStore {
   };
   void add(const Call& call);
   void clear();
-  std::size_t size() const { return events_.size(); }
+  /// Events that were added, whether they are still remembered or not.
+  std::size_t count() const { return first_ + events_.size(); }
 
   /// `{"events":[…],"total":N}`: the page, and how many events the query matches in all.
   std::string page(const EventQuery& query);
@@ -56,15 +62,15 @@ class EventStore {
 
   // `id_type` is userId, email or id. Nothing: no such profile.
   std::optional<std::string> profile_events(const std::string& id_type, const std::string& id, const EventQuery& query);
-  std::optional<std::string> profile_traits(const std::string& id_type, const std::string& id) const;
-  std::optional<std::string> profile_meta(const std::string& id_type, const std::string& id) const;
+  std::optional<std::string> profile_traits(const std::string& id_type, const std::string& id);
+  std::optional<std::string> profile_meta(const std::string& id_type, const std::string& id);
   /// 100 profiles from `scroll_id` on.
-  std::string profiles(std::size_t scroll_id) const;
+  std::string profiles(std::size_t scroll_id);
   /// `{"profiles":[…],"total":N}`: the newest of those whose user id contains the text, and how many do.
-  std::string profiles_with(const std::string& text, std::size_t most) const;
+  std::string profiles_with(const std::string& text, std::size_t most);
 
  private:
-  using Index = std::vector<std::uint32_t>;  ///< Places in `events_`.
+  using Index = std::vector<std::uint32_t>;  ///< Places of events, in the order of their arrival from 0 on.
   struct Profile {
     std::string id;
     std::string user_id;
@@ -74,13 +80,22 @@ class EventStore {
     Index events;
     bool sorted = true;
   };
+  StoredEvent& at(std::uint32_t place) { return events_[place - first_]; }
+  static std::size_t footprint(const StoredEvent& event);
+  void forget_oldest();
+  /// Takes what was forgotten out of the indexes, which is dear: now and then, and before they are read.
+  void tidy();
   std::string page_of(Index& index, bool& sorted, const EventQuery& query);
   std::vector<const Profile*> find(const std::string& id_type, const std::string& id) const;
   std::optional<std::string> show(const std::string& id_type, const std::string& id,
-                                  const std::function<std::string(const Profile&)>& view) const;
+                                  const std::function<std::string(const Profile&)>& view);
   static nlohmann::json meta_of(const Profile& profile);
 
-  std::vector<StoredEvent> events_;
+  std::size_t max_bytes_;
+  std::size_t bytes_ = 0;
+  std::deque<StoredEvent> events_;
+  std::size_t first_ = 0;   ///< The place of the first of them.
+  std::size_t untidy_ = 0;  ///< Events that the indexes have still, and `events_` no longer.
   Index by_time_;
   bool by_time_sorted_ = true;
   std::vector<Profile> profiles_;                            ///< In the order of their making.

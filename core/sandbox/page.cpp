@@ -218,7 +218,7 @@ HttpAnswer Page::live(const HttpRequest& request) {
             {{"client_id", state_.options.client_id},
              {"account_id", state_.options.account_id},
              {"brand_ids", state_.options.brand_ids}}},
-           {"events", state_.store.size()},
+           {"events", state_.store.count()},
            {"requests", std::move(by_status)},
            {"bytes", state_.bytes_received},
            {"bucket",

@@ -149,6 +149,12 @@ struct Sandbox::Impl : State {
     return made;
   }
 
+  static std::size_t footprint(const ReceivedRequest& request) {
+    std::size_t bytes = sizeof request + request.path.size() + request.body.size() + request.answer.size();
+    for (const auto& header : request.headers) bytes += sizeof header + header.first.size() + header.second.size();
+    return bytes;
+  }
+
   void remember(HttpRequest request, std::int64_t received, int status = 0, std::string answer = {},
                 std::size_t stored = 0) {
     ReceivedRequest seen;
@@ -167,10 +173,10 @@ struct Sandbox::Impl : State {
     ++requests_by_status[seen.status];
     bytes_received += seen.body.size();
     if (seen.method != "POST") seen.answer.clear();  // pages of events are large, and known already
-    stored_bytes += seen.body.size() + seen.answer.size();
+    stored_bytes += footprint(seen);
     log.push_back(std::make_shared<const ReceivedRequest>(std::move(seen)));
     while (options.max_stored_bytes > 0 && stored_bytes > options.max_stored_bytes && !log.empty()) {
-      stored_bytes -= log.front()->body.size() + log.front()->answer.size();
+      stored_bytes -= footprint(*log.front());
       log.pop_front();
       ++first_request;
     }
@@ -404,7 +410,7 @@ std::string Sandbox::events_json() const {
 
 std::size_t Sandbox::event_count() const {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->store.size();
+  return impl_->store.count();
 }
 
 std::string Sandbox::stats_json() const {
@@ -412,7 +418,7 @@ std::string Sandbox::stats_json() const {
   json by_status = json::object();
   for (const auto& [status, count] : impl_->requests_by_status) by_status[std::to_string(status)] = count;
   return json{{"requests", by_status},
-              {"events", impl_->store.size()},
+              {"events", impl_->store.count()},
               {"bytes", impl_->bytes_received},
               {"bucket_level", impl_->bucket.level(Clock::now())}}
       .dump();

@@ -21,7 +21,8 @@ struct State {
   explicit State(SandboxOptions given)
       : options(std::move(given)),
         bucket(options.rate_limit, options.burst, std::chrono::steady_clock::now()),
-        faults(options.faults) {
+        faults(options.faults),
+        store(options.max_stored_bytes) {
     if (options.store.empty()) return;
     kept = std::make_unique<StoredCalls>(options.store);
     kept->read([&](const EventStore::Call& call) { store.add(call); });

@@ -38,6 +38,11 @@ Options checked(Options options, const OptionStyle& style) {
 /// How long the I/O thread leaves new events alone after it took some.
 constexpr milliseconds rest(1);
 
+queue::EventPtr row(queue::EventPtr event) {
+  event->row = true;
+  return event;
+}
+
 std::optional<Clock::time_point> deadline_after(std::optional<milliseconds> timeout) {
   // A time-out that no clock can show is none.
   if (!timeout || *timeout > std::chrono::hours(24 * 365 * 100)) return std::nullopt;
@@ -357,14 +362,15 @@ void ClientCore::submit_row(const event::Draft& draft, std::uintptr_t tag, Waiti
                             std::uint16_t brand) {
   impl_->check_process();
   event::MessageId id;
-  impl_->submit(impl_->encoder.encode(draft, id), tag, waiting, brand, wait ? OnFull::block : OnFull::raise);
+  impl_->submit(row(impl_->encoder.encode(draft, id)), tag, waiting, brand, wait ? OnFull::block : OnFull::raise);
 }
 
 void ClientCore::submit_row_message(const event::ValueSource& source, std::uintptr_t tag, Waiting& waiting, bool wait,
                                     std::uint16_t brand) {
   impl_->check_process();
   event::MessageId id;
-  impl_->submit(impl_->encoder.encode_message(source, id), tag, waiting, brand, wait ? OnFull::block : OnFull::raise);
+  impl_->submit(row(impl_->encoder.encode_message(source, id)), tag, waiting, brand,
+                wait ? OnFull::block : OnFull::raise);
 }
 
 std::string ClientCore::preview(const event::Draft& draft) const {

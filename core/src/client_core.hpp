@@ -34,6 +34,7 @@ struct Outcome {
   Route route = Route::event;
   std::shared_ptr<const ErrorInfo> error;  ///< Without `message_id`. Empty: delivered.
   bool closing = false;                    ///< Failed for no other reason than that the client was closed.
+  bool away = false;                       ///< Given up since the service was away, or its token refused, for too long.
 };
 
 /// Whether the program itself chose this failure (`before_send`): who does not observe the event is not told of it.

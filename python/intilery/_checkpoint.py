@@ -12,7 +12,7 @@ from ._errors import ConfigurationError
 
 
 class Checkpoint:
-    """One run's. Its rows up to `through` have their fates, which `tally` counts.
+    """One run's. `settled` says which rows have their fates (see core/src/rows/row_ranges.hpp), `tally` counts them.
 
     Raises:
         ConfigurationError: The file is none of ours, or of another run.
@@ -20,10 +20,11 @@ class Checkpoint:
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self.path = path
-        self.through = 0
+        self.settled = ""
         self.tally: list[int] = [0] * 5
         self.head: dict[str, Any] | None = None
         self._plan = json.loads(json.dumps(plan))
+        self._saved = ""
         try:
             self._file = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
             path.chmod(0o600)
@@ -43,16 +44,17 @@ class Checkpoint:
         if found is None:
             return
         state = json.loads(found[0])
-        if state["plan"] != json.loads(json.dumps(self._plan)):
-            changed = sorted(
-                key for key in self._plan if state["plan"].get(key) != json.loads(json.dumps(self._plan[key]))
-            )
+        if state["plan"] != self._plan:
+            changed = sorted(key for key in self._plan if state["plan"].get(key) != self._plan[key])
             self._file.close()
             raise self._other(f"{', '.join(changed)} had another value")
-        self.through, self.tally, self.head = state["through"], state["tally"], state["head"]
+        self.settled, self.tally, self.head = state["settled"], state["tally"], state["head"]
 
     def _unusable(self, error: Exception) -> ConfigurationError:
-        message = f"the checkpoint {str(self.path)!r} cannot be used: {error}"
+        message = (
+            f"the checkpoint {str(self.path)!r} cannot be used: {error}; what it holds stays valid: run it again once "
+            "that is mended"
+        )
         return ConfigurationError(message, code="checkpoint_unusable", option="checkpoint")
 
     def _other(self, why: str) -> ConfigurationError:
@@ -66,12 +68,15 @@ class Checkpoint:
         self._file.close()
         return self._other("the source has changed at its beginning, or is shorter")
 
-    def save(self, through: int, tally: list[int], head: Mapping[str, Any] | None) -> None:
-        state = json.dumps({"plan": self._plan, "through": through, "tally": tally, "head": head})
+    def save(self, settled: str, tally: list[int], head: Mapping[str, Any] | None) -> None:
+        state = json.dumps({"plan": self._plan, "settled": settled, "tally": tally, "head": head})
+        if state == self._saved:
+            return
         try:
             self._file.execute("INSERT OR REPLACE INTO run VALUES (1, ?)", (state,))
         except sqlite3.Error as error:
             raise self._unusable(error) from error
+        self._saved = state
 
     def close(self) -> None:
         self._file.close()

@@ -99,7 +99,7 @@ class RowSender:
         action: str,
         event: str,
         source: str,
-        through: int,
+        before: str,
         stop: bool,
         broken: list[int],
         columns: dict[str, Any],
@@ -122,10 +122,17 @@ class RowSender:
         given_up: Callable[[], bool] | None,
         /,
     ) -> bool: ...
-    def reject(self) -> None: ...
+    def reject(self) -> bool: ...
+    def is_done(self, row: int, /) -> bool: ...
     def take(
         self,
-    ) -> tuple[int, _Tally, _Tally, list[tuple[int, str, str, str, str]], list[tuple[int, IntileryError, str]]]: ...
+    ) -> tuple[
+        str,
+        _Tally,
+        list[tuple[int, str, str, str, str]],
+        list[tuple[int, IntileryError, str]],
+        IntileryError | None,
+    ]: ...
 
 def register(**functions: Any) -> None: ...
 def open(client: ClientBase, options: dict[str, Any], functions: dict[str, Any], from_env: bool) -> None: ...

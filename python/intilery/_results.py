@@ -94,7 +94,8 @@ class Sent(NamedTuple):
     remaining: int
     """Without a fate, when the run was ended early."""
     resent: int
-    """Of the rows with a fate, those that more than one request carried."""
+    """Of the rows with a fate, those that more than one request of these runs carried. What a killed process had under
+    way, and is sent again, is not among them: it cannot be known."""
     resumed: int
     """Rows that had their fates before this run."""
     total: int | None

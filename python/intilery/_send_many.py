@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Callable
 
 from . import _native
-from ._errors import ClosedError, IntileryError, ValidationError
+from ._errors import ClosedError, ConfigurationError, IntileryError, ValidationError
 from ._results import Sent
 from ._sources import (
     RUN_OPTIONS,
@@ -34,50 +34,69 @@ if TYPE_CHECKING:
     from ._checkpoint import Checkpoint
     from ._client import _Base
 
-_SLICE = 0.2
+_SLICE = 0.05
 
 
 class _Rejects:
     """The reject file: a line of JSON for each row that was not delivered. Made when the first one is."""
 
-    def __init__(self, path: Path, through: int) -> None:
+    def __init__(self, path: Path, is_done: Callable[[int], bool] | None) -> None:
+        """`is_done` tells which rows an earlier run, which this one goes on with, has done."""
         self.path = path
-        self._through = through
-        # An earlier run's, without the rows that will be sent again.
-        self._file: IO[str] | None = self._open() if through > 0 and path.exists() else None
+        self.broken = False
+        self._is_done = is_done
+        self._file: IO[str] | None = None
+        if is_done is not None and path.exists():
+            with self._writing():
+                self._file = self._open()
 
     def write(self, row: int, code: str, path: str, message: str, text: str, **more: Any) -> None:
-        if self._file is None:
-            self._file = self._open()
         line = {"row": row, "code": code, "path": path, "message": message, **more}
-        self._file.write(json.dumps(line, ensure_ascii=False)[:-1] + f', "values": {_as_json(text)}}}\n')
+        with self._writing():
+            if self._file is None:
+                self._file = self._open()
+            self._file.write(json.dumps(line, ensure_ascii=False)[:-1] + f', "values": {_as_json(text)}}}\n')
 
     @property
     def written(self) -> Path | None:
         return self.path if self._file is not None else None
 
     def _open(self) -> IO[str]:
-        kept: list[str] = []
-        if self._through > 0 and self.path.exists():
+        new = self.path.with_name(self.path.name + ".new")
+        file = os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8")
+        if self._is_done is not None and self.path.exists():
+            # Without the rows that will be sent again, and without a line that a full disk or a kill cut short.
             with self.path.open(encoding="utf-8") as before:
                 for line in before:
                     with contextlib.suppress(ValueError, KeyError, TypeError):
-                        if json.loads(line)["row"] <= self._through:
-                            kept.append(line)
-        new = self.path.with_name(self.path.name + ".new")
-        file = os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8")
-        file.writelines(kept)
+                        if self._is_done(json.loads(line)["row"]):
+                            file.write(line)
         file.flush()
         os.replace(new, self.path)
         return file
 
     def flush(self) -> None:
         if self._file is not None:
-            self._file.flush()
+            with self._writing():
+                self._file.flush()
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with self._writing():
+                self._file.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.broken = True  # some lines may be gone
+            raise ConfigurationError(
+                f"the reject file {str(self.path)!r} cannot be written: {error.strerror}; the run is stopped, and what "
+                "it had no line for is not counted as done. Make room, or name another file, and run it again",
+                code="rejects_unusable",
+                option="rejects",
+            ) from error
 
 
 def _as_json(text: str) -> str:
@@ -115,6 +134,7 @@ class Run:
         # A cancelled wait for a step in asyncio does not end the step at once.
         self._lock = threading.RLock()
         self._closed = False
+        self._torn = False  # fates were taken and not written down: nothing after them may be, either
         self._given_up = given_up
         self._limit = limit
         self._stop = on_invalid == "stop"
@@ -130,23 +150,15 @@ class Run:
         self._checkpoint: Checkpoint | None = None
         try:
             self._checkpoint = self._open_checkpoint(checkpoint, beside)
-            self._through = through = self._checkpoint.through if self._checkpoint is not None else 0
-            # A dry run must not write over the reject file of a run that is to be gone on with.
-            kind = "invalid" if _native.is_dry_run(client) else "rejects"
-            path = Path(rejects) if rejects is not None else _beside(beside, f"{kind}.ndjson")
-            self._rejects = _Rejects(path or Path(f"intilery-{kind}.ndjson"), through)
+            before = self._checkpoint.settled if self._checkpoint is not None else ""
             broken = [row for row in self.source.broken if limit is None or row.row <= limit]
-            if self._stop and broken:
-                raise _stopped(
-                    broken[0].row, ValidationError(broken[0].message, code="broken_row", path=broken[0].path)
-                )
             source_id = plan.source_id if plan.source_id is not None else beside.name if beside is not None else ""
             self._sender = _native.RowSender(
                 client,
                 plan.action,
                 plan.event or "",
                 source_id,
-                through,
+                before,
                 self._stop,
                 [row.row for row in broken],
                 (self.source.names or Names(None, None, None, None, None, False, frozenset())).native(),
@@ -156,12 +168,18 @@ class Run:
             self._before = self._checkpoint.tally if self._checkpoint is not None else [0] * 5
             self._resumed = self._before[0]
             self._total = (0, 0, 0, 0, 0)
+            new = [row for row in broken if not self._sender.is_done(row.row)]
+            if self._stop and new:
+                raise _stopped(new[0].row, ValidationError(new[0].message, code="broken_row", path=new[0].path))
+            # A dry run must not write over the reject file of a run that is to be gone on with.
+            kind = "invalid" if _native.is_dry_run(client) else "rejects"
+            path = Path(rejects) if rejects is not None else _beside(beside, f"{kind}.ndjson")
+            self._rejects = _Rejects(path or Path(f"intilery-{kind}.ndjson"), self._sender.is_done if before else None)
             if self.source.stream is not None:
                 with self._reading():
                     self._sender.open(self.source.stream)
-            for row in broken:
-                if row.row > through:
-                    self._rejects.write(row.row, "broken_row", row.path, row.message, row.text, line=row.line)
+            for row in new:
+                self._rejects.write(row.row, "broken_row", row.path, row.message, row.text, line=row.line)
         except BaseException:
             self.source.close()
             if self._checkpoint is not None:
@@ -191,10 +209,10 @@ class Run:
         except IntileryError:
             raise
         except (RuntimeError, ValueError) as error:
-            raise unreadable(self.source.path, error) from error
+            raise unreadable(self.source.path, error) from None
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("duckdb", "_duckdb"):
-                raise unreadable(self.source.path, error) from error
+                raise unreadable(self.source.path, error) from None
             raise
 
     # The run.
@@ -205,7 +223,9 @@ class Run:
         Raises:
             ValidationError: With `on_invalid="stop"`; the rows before that one have their fates.
             ClosedError: The client was closed meanwhile.
-            ConfigurationError: The source cannot be read any further.
+            ConfigurationError: The source cannot be read any further, or the reject file or the checkpoint written.
+            DeliveryError, AuthError: The service was away, or refused the token, for too long. Rows without a fate stay
+                so, for the next run.
         """
         more = True
         while more:
@@ -242,8 +262,9 @@ class Run:
             if self._closed:
                 return
             try:
-                self._book()
-                self._rejects.close()
+                if not self._is_torn():
+                    self._take()
+                    self._rejects.close()
             finally:
                 self._closed = True
                 self.source.close()
@@ -276,10 +297,19 @@ class Run:
     def _book(self) -> ValidationError | None:
         """Takes note of new fates. Returns the mistake that stops the run."""
         with self._lock:
-            return None if self._closed else self._take()
+            if self._closed or self._is_torn():
+                return None
+            stopped, ended = self._take()
+        if ended is not None:
+            raise ended
+        return stopped
 
-    def _take(self) -> ValidationError | None:
-        through, settled, self._total, rejects, failures = self._sender.take()
+    def _is_torn(self) -> bool:
+        return self._torn or self._rejects.broken
+
+    def _take(self) -> tuple[ValidationError | None, IntileryError | None]:
+        settled, total, rejects, failures, ended = self._sender.take()
+        self._torn = True
         stopped = None
         for row, code, path, message, text in rejects:
             if self._stop:
@@ -291,8 +321,11 @@ class Run:
             self._rejects.write(row, error.code, "", str(error), text, arrived=arrived, message_id=error.message_id)
         self._rejects.flush()
         if self._checkpoint is not None:
-            self._checkpoint.save(through, [a + b for a, b in zip(self._before, settled)], self.source.head)
-        return stopped
+            rows = [sum(total[1:4]), *total[1:]]
+            self._checkpoint.save(settled, [a + b for a, b in zip(self._before, rows)], self.source.head)
+        self._total = total
+        self._torn = False
+        return stopped, ended
 
     def _step(self) -> bool:
         """Sends for a while. False: there are no more rows."""
@@ -333,15 +366,14 @@ class Run:
                 for _ in self.wait():
                     pass
                 raise _stopped(number, error) from error
-            if number > self._through:
-                text = json.dumps(row, default=repr, ensure_ascii=False)
-                self._rejects.write(number, error.code, error.path, str(error), text)
+            text = json.dumps(row, default=repr, ensure_ascii=False)
+            self._rejects.write(number, error.code, error.path, str(error), text)
             return True
 
     def _offer(self, row: object, seconds: float) -> bool:
         if not isinstance(row, Mapping):
-            if not self._stop:
-                self._sender.reject()
+            if not self._stop and not self._sender.reject():
+                return True  # in an earlier run
             raise ValidationError(f"a row must be a mapping, not {type(row).__name__}", code="wrong_type")
         names = self.source.names
         if names is None:

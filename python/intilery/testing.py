@@ -61,7 +61,7 @@ class Sandbox:
         burst: Requests at once.
         profile: "guide": the API guide alone. "vendor": the later documentation (screen, batch, 1 MB).
         max_request_bytes: 0: what the profile says.
-        max_stored_bytes: Bound on remembered requests; the oldest go first. 0: none.
+        max_stored_bytes: Bound on remembered requests, and on events; the oldest go first. 0: none.
         store: A SQLite file that keeps accepted events; a sandbox that is given it again still has them.
         faults: See `set_faults`.
 

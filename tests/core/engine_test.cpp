@@ -57,6 +57,7 @@ class EngineTest : public testing::Test {
     std::string error = {};
     Arrived arrived = Arrived::no;
     ErrorKind kind = ErrorKind::delivery;
+    bool away = false;
   };
 
   EngineTest() {
@@ -82,6 +83,7 @@ class EngineTest : public testing::Test {
                                fate.error = outcome->error->code;
                                fate.arrived = outcome->error->arrived;
                                fate.kind = outcome->error->kind;
+                               fate.away = outcome->away;
                              }
                              EXPECT_TRUE(fates.emplace(event->message_id(), fate).second) << "a second fate";
                              order.push_back(event->message_id());
@@ -100,9 +102,13 @@ class EngineTest : public testing::Test {
   void track(const std::string& user, const std::string& id, std::uint16_t brand = 0) {
     submit({.user_id = user, .event = "E", .message_id = id}, brand);
   }
-  void submit(const event::Draft& draft, std::uint16_t brand = 0) {
+  void row(const std::string& user, const std::string& id) {
+    submit({.user_id = user, .event = "E", .message_id = id}, 0, true);
+  }
+  void submit(const event::Draft& draft, std::uint16_t brand = 0, bool row = false) {
     event::MessageId ignored;
     queue::EventPtr event = encoder->encode(draft, ignored);
+    event->row = row;
     event->brand = brand;
     event->lane = queue::lane_of(event->lane, brand);
     ASSERT_NE(queue->push(event), queue::BoundedQueue::Push::full);
@@ -1037,6 +1043,80 @@ TEST_F(EngineTest, AnEventHasALastChanceBeforeItExpires) {
   while (fates.empty()) ASSERT_TRUE(advance(now + 1min));
   EXPECT_EQ(fates.at("a1").error, "expired");
   EXPECT_EQ(fates.at("a1").attempts, 2);
+}
+
+TEST_F(EngineTest, RowsOfASourceWaitOutAServerThatIsAwayWhereOtherEventsExpire) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 3;
+  begin();
+  track("a", "a1");
+  row("b", "b1");
+  row("b", "b2");
+  step();
+  track("a", "a2");
+  row("c", "c1");
+  const TimePoint before = now;
+  while (now < before + 20min) {
+    if (!transport.sent.empty()) {
+      lose();
+    } else {
+      ASSERT_TRUE(advance(now + 1min));
+    }
+  }
+  EXPECT_EQ(fates.size(), 2u);
+  EXPECT_EQ(fates["a1"].error, "expired");
+  EXPECT_EQ(fates["a2"].error, "expired");
+  while (fates.size() < 5) {
+    if (!transport.sent.empty()) {
+      answer(200);
+    } else {
+      ASSERT_TRUE(advance(now + 1min));
+    }
+  }
+  for (const char* id : {"b1", "b2", "c1"}) EXPECT_EQ(fates[id].error, "") << id;
+}
+
+TEST_F(EngineTest, RowsAreGivenBackWhenTheServerIsAwayForTooLong) {
+  options.delivery = DeliveryMode::event;
+  const auto fail_all = [&](std::chrono::minutes within) {
+    fates.clear();
+    begin();
+    row("a", "a1");
+    row("a", "a2");
+    step();
+    const TimePoint before = now;
+    while (fates.size() < 2) {
+      if (!transport.sent.empty()) {
+        lose();
+      } else {
+        ASSERT_TRUE(advance(before + within));
+      }
+    }
+    for (const auto& [id, fate] : fates) EXPECT_TRUE(fate.error == "expired" && fate.away) << id;
+  };
+  fail_all(62min);
+  options.delivery_timeout = 10s;
+  fail_all(1min);
+}
+
+TEST_F(EngineTest, ARowThatFailsWhileOthersGetThroughExpiresForItsOwnSake) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  row("a", "a1");
+  const TimePoint before = now;
+  for (int other = 0; !fates.contains("a1"); ++other) {
+    row("b", "b" + std::to_string(other));
+    step();
+    while (!transport.sent.empty()) {
+      const bool bad = transport.sent.front().body.find("\"a1\"") != std::string::npos;
+      answer(bad ? 503 : 200, bad ? "" : good);
+    }
+    ASSERT_LT(now, before + 6min);
+    now += 1s;
+    step();
+  }
+  EXPECT_EQ(fates["a1"].error, "expired");
+  EXPECT_FALSE(fates["a1"].away);
 }
 
 TEST_F(EngineTest, TheLedgerBalancesAtEachOfTenThousandSteps) {

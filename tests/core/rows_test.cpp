@@ -4,12 +4,16 @@
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <set>
+#include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "event/bad_value.hpp"
 #include "event/blake2b.hpp"
+#include "event/encoder.hpp"
 #include "event/message_id.hpp"
 #include "event/repeats.hpp"
 #include "queue/event.hpp"
@@ -18,6 +22,7 @@
 #include "rows/line_sender.hpp"
 #include "rows/line_splitter.hpp"
 #include "rows/row_ledger.hpp"
+#include "rows/row_ranges.hpp"
 
 namespace intilery {
 
@@ -28,6 +33,7 @@ using rows::Columns;
 using rows::JsonRow;
 using rows::Progress;
 using rows::RowLedger;
+using rows::RowRanges;
 
 std::string blake2b(std::string_view text, std::size_t piece) {
   event::Blake2b hash;
@@ -71,11 +77,40 @@ TEST(RepeatsTest, NumbersARowAmongItsEqualsAndTheSameRowOnce) {
   EXPECT_EQ(repeats.number(4, content("a")), 3u);
 }
 
+TEST(MessageIdTest, OfARowIsTheSameWhereverTheTextOfItsEventGrows) {
+  Options options;
+  options.client_id = options.account_id = "hea";
+  options.brand_id = "HEA";
+  options.auth_token = "t";
+  const event::Encoder encoder(options, "test", "0");
+  std::vector<std::size_t> sizes{1'000'000, 3'000'000};
+  for (std::size_t size = 3'000; size < 4'200; size += 40) sizes.push_back(size);
+  for (const std::size_t size : sizes) {
+    // A thread has a buffer of its own, small at first.
+    std::thread([&] {
+      const std::string json = R"({"text":")" + std::string(size, 'x') + "\"}";
+      const std::string_view body = json;
+      event::MessageId id;
+      encoder.encode(
+          {.user_id = "u",
+           .event = "E",
+           .body = {&body, [](event::JsonWriter& out,
+                              const void* text) { out.literal(*static_cast<const std::string_view*>(text)); }},
+           .origin = event::RowOrigin{"s", 7, nullptr}},
+          id);
+      const std::string_view parts[] = {"s", "7", "track", "u", "", "E", "", json};
+      EXPECT_EQ(id.text(), MessageId::derive(parts).text()) << size;
+    }).join();
+  }
+}
+
 /// Reports fates of rows as a client does.
-void settle(std::uintptr_t tag, const ErrorInfo* error = nullptr, int attempts = 1, bool closing = false) {
+void settle(std::uintptr_t tag, const ErrorInfo* error = nullptr, int attempts = 1, bool closing = false,
+            bool away = false) {
   Outcome outcome;
   outcome.attempts = attempts;
   outcome.closing = closing;
+  outcome.away = away;
   if (error != nullptr) outcome.error = std::make_shared<const ErrorInfo>(*error);
   const queue::EventPtr event = queue::Event::make(R"({"messageId":"m-1")");
   event->id_size = 3;
@@ -83,29 +118,56 @@ void settle(std::uintptr_t tag, const ErrorInfo* error = nullptr, int attempts =
   RowLedger::settle({&finished, 1});
 }
 
-TEST(RowLedgerTest, SettlesUpToTheFirstRowWithoutAFate) {
-  const auto ledger = std::make_shared<RowLedger>(0);
+TEST(RowRangesTest, AreWhatASetWouldBe) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 20; ++round) {
+    RowRanges ranges;
+    std::set<std::uint64_t> rows;
+    for (int i = 0; i < 200; ++i) {
+      const std::uint64_t row = 1 + random() % 300;
+      ranges.add(row);
+      rows.insert(row);
+    }
+    const RowRanges read = RowRanges::parse(ranges.text());
+    EXPECT_EQ(read.text(), ranges.text());
+    for (std::uint64_t row = 0; row < 302; ++row) {
+      EXPECT_EQ(ranges.contains(row), rows.contains(row)) << row;
+      EXPECT_EQ(read.contains(row), rows.contains(row)) << row;
+    }
+  }
+}
+
+TEST(RowRangesTest, AreTextThatOnlyTellsOfTheGaps) {
+  RowRanges rows;
+  EXPECT_EQ(rows.text(), "");
+  for (const std::uint64_t row : {8, 3, 5, 1, 2, 4}) rows.add(row);
+  EXPECT_EQ(rows.text(), "0+5 2+1");
+  for (const std::string_view bad :
+       {"5", "0+0", "0+5 0+1", "0+5  2+1", "1-2", "0+5 ", " 0+5", "-1+2", "0+99999999999999999999"})
+    EXPECT_THROW(RowRanges::parse(bad), std::invalid_argument) << bad;
+}
+
+TEST(RowLedgerTest, SettlesRowsInAnyOrder) {
+  const auto ledger = std::make_shared<RowLedger>(RowRanges());
   const std::uintptr_t first = ledger->begin(1);
   const std::uintptr_t second = ledger->begin(2);
   ledger->reject(3);
   EXPECT_TRUE(RowLedger::owns(first));
   settle(second, nullptr, 2);
   Progress progress = ledger->take();
-  EXPECT_EQ(progress.through, 0u);
-  EXPECT_EQ(progress.settled.rows, 0u);
+  EXPECT_EQ(progress.settled.text(), "1+2");
   EXPECT_EQ(progress.total.rows, 3u);
   EXPECT_EQ(progress.total.delivered, 1u);
   EXPECT_EQ(progress.total.resent, 1u);
   settle(first);
   progress = ledger->take();
-  EXPECT_EQ(progress.through, 3u);
-  EXPECT_EQ(progress.settled.rows, 3u);
-  EXPECT_EQ(progress.settled.delivered, 2u);
-  EXPECT_EQ(progress.settled.rejected, 1u);
+  EXPECT_EQ(progress.settled.text(), "0+3");
+  EXPECT_EQ(progress.total.delivered, 2u);
+  EXPECT_EQ(progress.total.rejected, 1u);
 }
 
 TEST(RowLedgerTest, TellsEachFailureOnceWithItsEvent) {
-  const auto ledger = std::make_shared<RowLedger>(10);
+  const auto ledger = std::make_shared<RowLedger>(RowRanges::parse("0+10"));
   const ErrorInfo error{.code = "rejected", .message = "no"};
   settle(ledger->begin(11), &error);
   const Progress progress = ledger->take();
@@ -114,32 +176,39 @@ TEST(RowLedgerTest, TellsEachFailureOnceWithItsEvent) {
   EXPECT_EQ(progress.failed[0].error.code, "rejected");
   EXPECT_EQ(progress.failed[0].error.message_id, "m-1");
   EXPECT_EQ(progress.failed[0].event, R"({"messageId":"m-1"})");
-  EXPECT_EQ(progress.through, 11u);
+  EXPECT_EQ(progress.settled.text(), "0+11");
   EXPECT_TRUE(ledger->take().failed.empty());
 }
 
-TEST(RowLedgerTest, KeepsARowThatAClosedClientGaveUpWithoutAFate) {
-  const auto ledger = std::make_shared<RowLedger>(0);
-  const ErrorInfo error{.code = "closed"};
-  settle(ledger->begin(1), &error, 0, /*closing=*/true);
-  const Progress progress = ledger->take();
-  EXPECT_EQ(progress.through, 0u);
-  EXPECT_EQ(progress.total.rows, 1u);
+TEST(RowLedgerTest, KeepsARowWithoutAFateWhoseClientWasClosedOrWhoseServiceWasAway) {
+  const auto ledger = std::make_shared<RowLedger>(RowRanges());
+  const ErrorInfo closed{.code = "closed"};
+  settle(ledger->begin(1), &closed, 0, /*closing=*/true);
+  Progress progress = ledger->take();
+  EXPECT_FALSE(progress.ended);
+  const ErrorInfo expired{.code = "expired"};
+  settle(ledger->begin(2), &expired, 3, /*closing=*/false, /*away=*/true);
+  progress = ledger->take();
+  EXPECT_EQ(progress.settled.text(), "");
+  EXPECT_EQ(progress.total.rows, 2u);
   EXPECT_EQ(progress.total.failed, 0u);
+  EXPECT_TRUE(progress.failed.empty());
+  ASSERT_TRUE(progress.ended);
+  EXPECT_EQ(progress.ended->code, "expired");
 }
 
 TEST(RowLedgerTest, ForgetsARowThatWasNotSubmitted) {
-  const auto ledger = std::make_shared<RowLedger>(0);
+  const auto ledger = std::make_shared<RowLedger>(RowRanges());
   ledger->forget(ledger->begin(1), /*rejected=*/false);
   EXPECT_EQ(ledger->take().total.rows, 0u);
   ledger->forget(ledger->begin(1), /*rejected=*/true);
   const Progress progress = ledger->take();
-  EXPECT_EQ(progress.through, 1u);
+  EXPECT_EQ(progress.settled.text(), "0+1");
   EXPECT_EQ(progress.total.rejected, 1u);
 }
 
 TEST(RowLedgerTest, OutlivesItsSenderWhileItsRowsAreUnderWay) {
-  auto ledger = std::make_shared<RowLedger>(0);
+  auto ledger = std::make_shared<RowLedger>(RowRanges());
   const std::weak_ptr<RowLedger> watched = ledger;
   const std::uintptr_t tag = ledger->begin(1);
   ledger.reset();

@@ -131,3 +131,26 @@ def test_the_command_explains_a_wrong_option() -> None:
     )
     assert ended.returncode == 2
     assert "--prot" in ended.stderr
+
+
+def test_a_bound_on_what_is_stored_bounds_the_memory() -> None:
+    program = """
+import os
+from intilery.testing import Sandbox
+def memory():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+with Sandbox(rate_limit=0, max_stored_bytes=1_000_000) as sandbox, sandbox.client(delivery="batch") as client:
+    def send(begin):
+        client.send_many(({"user_id": f"u{n}", "text": "x" * 300} for n in range(begin, begin + 40_000)), event="E")
+    send(0)
+    before = memory()
+    send(40_000)
+    print(sandbox.event_count(), len(sandbox.events()), len(sandbox.requests()), memory() - before)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    count, kept, requests, grown = map(int, result.stdout.split())
+    assert count == 80_000
+    assert 500 < kept < 2_000
+    assert requests < 10
+    assert grown < 12_000_000, "40,000 events and their profiles take tens of MB"

@@ -6,7 +6,10 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import sys
+import traceback
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,8 +21,9 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
+from programs import environment
 
-from intilery import ClosedError, ConfigurationError, Sent, ValidationError
+from intilery import AuthError, ClosedError, ConfigurationError, DeliveryError, Sent, ValidationError, _sources
 from intilery.testing import Sandbox
 
 UTC = datetime.timezone.utc
@@ -88,6 +92,8 @@ class OnlyAStream:
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return pa.Table.from_pylist(ROWS).__arrow_c_stream__(requested_schema)
 
+
+LINE = '{{"user_id":"u","n":"{}"}}\n'
 
 SOURCES = {
     "dicts": lambda: ROWS,
@@ -210,13 +216,106 @@ def test_lines_that_are_no_json_are_rejected_as_they_stand(sandbox: Sandbox) -> 
     assert told[5] == ("required", {"n": 5})
 
 
-def test_a_long_line_is_sent_or_rejected_like_any_other(sandbox: Sandbox) -> None:
-    long = "x" * 20_000_000
+def test_a_line_of_100_mb_is_rejected_and_its_neighbours_are_sent(sandbox: Sandbox) -> None:
+    long = "x" * 100_000_000
     Path("a.ndjson").write_text(f'{{"user_id":"u1"}}\n{{"user_id":"u2","long":"{long}"}}\n{{"user_id":"u3"}}\n')
-    sent = send(sandbox, "a.ndjson")
-    assert (sent.delivered, sent.rejected) == (2, 1)
-    assert sent.rejects is not None
-    assert rejected(sent.rejects)[0]["code"] == "too_large"
+    Path("a.csv").write_text(f"user_id,long\nu4,\nu5,{long}\nu6,\n")
+    for name in ("a.ndjson", "a.csv"):
+        sent = send(sandbox, name)
+        assert (sent.delivered, sent.rejected) == (2, 1)
+        assert sent.rejects is not None
+        (line,) = rejected(sent.rejects)
+        assert (line["row"], line["code"]) == (2, "too_large")
+        assert len(line["values"]["long"]) == len(long)
+    assert [user for user, _, _ in arrived(sandbox)] == ["u1", "u3", "u4", "u6"]
+
+
+def test_a_long_row_has_the_id_that_follows_from_it(sandbox: Sandbox) -> None:
+    text = "x" * 900_000
+    sent = send(sandbox, [{"user_id": "u", "text": text}])
+    assert sent.delivered == 1
+    parts = ["", "1", "track", "u", "", "Order", "", '{"text":"' + text + '"}']
+    digest = bytearray(hashlib.blake2b("".join(part + "\0" for part in parts).encode(), digest_size=16).digest())
+    digest[6] = 0x80 | digest[6] & 0x0F
+    digest[8] = 0x80 | digest[8] & 0x3F
+    assert ids(sandbox) == [str(uuid.UUID(bytes=bytes(digest)))]
+
+
+@pytest.mark.parametrize(("name", "header", "line"), [("a.csv", "user_id,n\n", "u,{}\n"), ("a.ndjson", "", LINE)])
+def test_what_is_added_to_a_file_during_a_run_is_for_the_next_run(
+    sandbox: Sandbox, name: str, header: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(name)
+    path.write_text(header + line.format(1) * 3)
+    scan = _sources._Opening._scan
+
+    def scan_and_grow(*arguments: Any) -> None:
+        scan(*arguments)
+        with path.open("a") as file:
+            file.write("broken,1,2\n" + line.format("late"))
+
+    monkeypatch.setattr(_sources._Opening, "_scan", scan_and_grow)
+    first = send(sandbox, path, checkpoint=True)
+    assert (first.rows, first.delivered, first.rejected, first.total) == (3, 3, 0, 3)
+    monkeypatch.setattr(_sources._Opening, "_scan", scan)
+    second = send(sandbox, path, checkpoint=True)
+    assert (second.rows, second.delivered, second.rejected, second.resumed) == (5, 4, 1, 3)
+    assert len(set(ids(sandbox))) == sandbox.event_count() == 4
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.ndjson"])
+def test_a_file_of_many_pieces_is_read_in_its_order(name: str) -> None:
+    order = pa.table({"user_id": pa.array(range(60_000)), "text": ["x" * 1_000] * 60_000})
+    if name == "a.parquet":
+        pq.write_table(order, name, row_group_size=1_000)
+    else:
+        duckdb.register("ordered", order)
+        duckdb.sql(f"COPY ordered TO '{name}'" + (" (FORMAT json)" if name == "a.ndjson" else ""))
+    opened = _sources.open_source(name, _sources.Plan.made({"event": "E"}, None), None)
+    first = pa.RecordBatchReader.from_stream(opened.stream).read_all().column(0).to_pylist()
+    opened.stream = None
+    opened.close()
+    users = [json.loads(line)["user_id"] for line in first] if name == "a.ndjson" else map(int, first)
+    assert list(users) == list(range(60_000))
+
+
+def test_a_limit_counts_the_rows_that_cannot_be_read(sandbox: Sandbox) -> None:
+    Path("a.csv").write_text("user_id,n\nu1,1\nbroken\nu3,3\nu4,4\n")
+    sent = send(sandbox, "a.csv", limit=3)
+    assert (sent.rows, sent.delivered, sent.rejected) == (3, 2, 1)
+    assert [user for user, _, _ in arrived(sandbox)] == ["u1", "u3"]
+
+
+SECRET = "fred@example.com"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT user_id, (user_id || ' {SECRET}')::INT AS n FROM source",
+        "SELECT user_id, strptime(user_id, '%d') AS n FROM source",
+        "SELECT user_id, CAST(user_id AS DATE) AS n FROM source",
+        "SELECT user_id, CAST(n AS JSON) AS n FROM source",
+        "SELECT user_id, (n.split(' ')[1]::INT * 99999)::TINYINT AS n FROM source",
+    ],
+)
+def test_errors_hold_nothing_of_what_the_source_holds(sandbox: Sandbox, sql: str) -> None:
+    Path("a.ndjson").write_text(json.dumps({"user_id": SECRET, "n": "'\"{x 31415"}) + "\n")
+    with pytest.raises(ConfigurationError, match=r"a.ndjson cannot be read: \w+") as caught:
+        send(sandbox, "a.ndjson", sql=sql)
+    told = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+    assert SECRET not in str(caught.value)
+    assert not any(part in told.split("ConfigurationError")[-1] for part in (SECRET, "fred", "31415"))
+    assert "duckdb" not in told.replace("_sources", "").split("Traceback")[0]
+
+
+def test_a_mistake_that_stops_the_run_is_told_without_the_rows_values(sandbox: Sandbox) -> None:
+    broken = [f"{SECRET}", f"a,{SECRET},c", f'"{SECRET},x', f'"{SECRET}"x,3']
+    for line in broken:
+        Path("a.csv").write_text(f"user_id,n\nu1,1\n{line}\n")
+        with pytest.raises(ValidationError, match="row 2: ") as caught:
+            send(sandbox, "a.csv", on_invalid="stop")
+        assert "example" not in str(caught.value)
 
 
 def test_stopping_at_a_mistake_delivers_what_came_before_and_says_which_row(sandbox: Sandbox) -> None:
@@ -502,6 +601,141 @@ def test_a_run_with_a_checkpoint_is_not_sent_twice_and_takes_what_was_added(sand
     assert [line["row"] for line in rejected("a.csv.rejects.ndjson")] == [2, 5]
 
 
+def test_rows_that_were_settled_out_of_order_are_not_sent_again(sandbox: Sandbox) -> None:
+    rows = [{"user_id": "stuck" if n in (10, 500) else f"u{n}", "n": n} for n in range(1_000)]
+    rows[20] = {"user_id": None, "n": 20}
+    sandbox.set_faults({"user_id": "stuck", "status": 503})
+
+    def close(sent: Sent) -> None:
+        if sent.remaining == 2 and sent.rows == 1_000:
+            client.close(timeout=0)
+
+    with sandbox.client(delivery="event") as client, pytest.raises(ClosedError):
+        client.send_many(rows, event="Order", checkpoint="c", progress=close)
+    before = sandbox.event_count()
+    assert before == 997
+    sandbox.set_faults()
+    sent = send(sandbox, rows, checkpoint="c")
+    assert (sent.rows, sent.delivered, sent.rejected, sent.resumed) == (1_000, 999, 1, 998)
+    assert sandbox.event_count() == before + 2
+    assert [line["row"] for line in rejected("intilery-rejects.ndjson")] == [21]
+    assert send(sandbox, rows, checkpoint="c").resumed == 1_000
+
+
+def test_a_service_that_is_away_for_too_long_stops_the_run_and_the_next_one_goes_on() -> None:
+    rows = [{"user_id": f"u{n % 50}", "n": n} for n in range(3_000)]
+    with Sandbox(rate_limit=0) as first:
+        port = first.port
+
+        def leave(sent: Sent) -> None:
+            if sent.delivered > 0:
+                first.stop()
+
+        with first.client(
+            delivery="event", rate_limit=2_000, burst=100, delivery_timeout=0.5, exit_timeout=0
+        ) as client:
+            with pytest.raises(DeliveryError, match="the same run, started again, goes on") as caught:
+                client.send_many(rows, event="Order", checkpoint="c", progress=leave)
+            assert caught.value.reason == "expired"
+            client.close(timeout=0)
+        assert not Path("intilery-rejects.ndjson").exists()
+        before = {event["rawData"]["properties"]["n"] for event in first.events()}
+    with Sandbox(rate_limit=0, port=port) as second:
+        sent = send(second, rows, checkpoint="c")
+        after = {event["rawData"]["properties"]["n"] for event in second.events()}
+    assert (sent.rows, sent.delivered, sent.failed, sent.remaining) == (3_000, 3_000, 0, 0)
+    assert 0 < sent.resumed <= len(before)
+    assert before | after == set(range(3_000))
+
+
+def test_a_run_waits_for_a_service_that_comes_back() -> None:
+    rows = [{"user_id": f"u{n % 50}", "n": n} for n in range(1_000)]
+    servers = [Sandbox(rate_limit=0)]
+    port = servers[0].port
+    told: list[str] = []
+
+    def leave_and_return(sent: Sent) -> None:
+        told.append(client.stats().state)
+        if len(servers) == 1 and sent.delivered > 0:
+            servers[0].stop()
+            servers.append(servers[0])
+        if told[-1] == "paused: unreachable" and len(servers) == 2:
+            servers.append(Sandbox(rate_limit=0, port=port))
+
+    with servers[0].client(delivery="event", rate_limit=2_000, burst=100, retry_max=0.2) as client:
+        sent = client.send_many(rows, event="Order", progress=leave_and_return)
+    arrived = {event["rawData"]["properties"]["n"] for server in servers for event in server.events()}
+    servers[-1].stop()
+    assert len(servers) == 3
+    assert (sent.delivered, sent.failed) == (1_000, 0)
+    assert arrived == set(range(1_000))
+
+
+def test_a_refused_token_stops_the_run_and_no_row_is_lost(sandbox: Sandbox) -> None:
+    rows = [{"user_id": f"u{n}"} for n in range(100)]
+    with sandbox.client(auth_token="wrong", delivery_timeout=0.3, exit_timeout=0) as client:
+        with pytest.raises(AuthError, match="goes on"):
+            client.send_many(rows, event="Order", checkpoint="c")
+        client.close(timeout=0)
+    assert not Path("intilery-rejects.ndjson").exists()
+    assert send(sandbox, rows, checkpoint="c").delivered == sandbox.event_count() == 100
+
+
+FULL_DISK = """
+import contextlib, json, sys
+from pathlib import Path
+from intilery import Client, ConfigurationError
+folder, full = sys.argv[1], sys.argv[2]
+rows = [{"user_id": None if n % 2 else f"u{n}", "n": n, "text": "x" * 200} for n in range(20_000)]
+paths = {"rejects": f"{folder}/r", "checkpoint": f"{folder}/c"}
+elsewhere = {name: Path(path).name for name, path in paths.items() if name != full}
+stone = Path(folder, "stone")
+with Client.from_env() as client:
+    if full == "checkpoint":  # SQLite makes its file, and finds no room later
+        client.send_many(rows[:2], event="E", **paths | elsewhere)
+        with contextlib.suppress(OSError), stone.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    try:
+        client.send_many(rows, event="E", **paths | elsewhere)
+    except ConfigurationError as error:
+        print(error.code, error.option, error)
+    else:
+        sys.exit("the disk was not full")
+    stone.unlink(missing_ok=True)
+    if full == "rejects":  # another file, as the message says, or room
+        elsewhere["rejects"] = "other"
+        Path(elsewhere["rejects"]).write_bytes(Path(paths["rejects"]).read_bytes())
+    sent = client.send_many(rows, event="E", **paths | elsewhere)
+assert (sent.rows, sent.delivered, sent.rejected) == (20_000, 10_000, 10_000), sent
+lines = Path(sent.rejects).read_text().splitlines()
+assert sorted(json.loads(line)["row"] for line in lines) == list(range(2, 20_001, 2)), len(lines)
+"""
+
+
+@pytest.mark.parametrize("full", ["rejects", "checkpoint"])
+def test_a_full_disk_stops_the_run_with_a_way_to_go_on(sandbox: Sandbox, tmp_path: Path, full: str) -> None:
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = 'mount -t tmpfs -o size=1m none "$1" || exit 77; exec "$2" -c "$3" "$1" "$4"'
+    result = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, "sh", str(small), sys.executable, FULL_DISK, full],
+        env=environment(sandbox),
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode == 77 or "unshare" in result.stderr:
+        pytest.skip(f"no file system can be mounted here: {result.stderr}")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.startswith(f"{full}_unusable {full} ")
+    assert "run it again" in result.stdout
+    numbers = {event["rawData"]["properties"]["n"] for event in sandbox.events()}
+    assert numbers == set(range(0, 20_000, 2))
+
+
 def test_a_checkpoint_of_another_run_is_refused(sandbox: Sandbox) -> None:
     path = Path("a.csv")
     path.write_text("user_id,n\nu1,1\n")
@@ -622,12 +856,12 @@ def test_the_cores_reader_knows_arrows_text_layouts_validity_and_offsets(
     with sandbox.client() as client:
         names = dict.fromkeys(["user_id", "anonymous_id", "event", "timestamp", "message_id"])
         columns_given: dict[str, Any] = {**names, "only": False, "listed": []}
-        sender = _native.RowSender(client, "track", "", "", 0, False, [], columns_given)
+        sender = _native.RowSender(client, "track", "", "", "", False, [], columns_given)
         sender.open(pa.RecordBatchReader.from_batches(batch.schema, [batch]))
         while sender.step(1, None):
             pass
         client.flush()
-        _, _, total, rejects, _ = sender.take()
+        _, total, rejects, _, _ = sender.take()
     texts = TEXTS[2:6] if sliced else TEXTS
     assert total[0] == len(texts)
     assert len(rejects) == sum(1 for text in texts if not text)  # an event needs a name

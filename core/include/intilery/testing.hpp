@@ -33,7 +33,9 @@ struct SandboxOptions {
   double burst = 500;       ///< Capacity of the token bucket, which starts full.
   Profile profile = Profile::vendor;
   std::size_t max_request_bytes = 0;  ///< 0: what the profile says.
-  std::size_t max_stored_bytes = 0;   ///< Bound on remembered raw requests; the oldest go first. 0: no bound.
+  /// Bound on the raw requests that are remembered, and another one on the events; the oldest go first, and with its
+  /// last event a profile. 0: no bound.
+  std::size_t max_stored_bytes = 0;
   /// A SQLite file that keeps accepted events; a sandbox that is given it again still has them. Empty: none.
   std::string store = {};
   /// Faults, a JSON array of rules; see `Sandbox::set_faults`.
@@ -76,10 +78,11 @@ class Sandbox {
   /// What arrived so far, oldest first.
   std::vector<ReceivedRequest> requests() const;
 
-  /// Stored events in the order of their arrival, as a JSON array of the read API's event objects.
+  /// Stored events in the order of their arrival, as a JSON array of the read API's event objects. With a
+  /// `max_stored_bytes` only the latest.
   std::string events_json() const;
 
-  /// Number of stored events; cheap.
+  /// Number of events that were stored, with those that `max_stored_bytes` cost; cheap.
   std::size_t event_count() const;
 
   /// Counters as a JSON object: `requests` (by status), `events`, `bytes`, `bucket_level`.

@@ -27,6 +27,9 @@ std::unique_ptr<Pace> own_pace(const Options& options, std::uint64_t seed, TimeP
   return std::make_unique<OwnPace>(options.rate_limit, options.burst, options.retry_max, seed, now);
 }
 
+/// How long rows wait for a server that is not there, before their run is ended.
+constexpr milliseconds row_patience = std::chrono::hours(1);
+
 std::string count_text(std::size_t events) { return std::to_string(events) + (events == 1 ? " event" : " events"); }
 
 }  // namespace
@@ -330,7 +333,10 @@ void Engine::server_is_there(TimePoint now) {
     surroundings_.log(LogLevel::info, "the server takes requests again");
     // Whatever waited out its backoff for the server's sake may go.
     std::multimap<TimePoint, std::unique_ptr<Shipment>> waiting = std::exchange(retries_, {});
-    for (auto& [moment, shipment] : waiting) retry_at(std::move(shipment), now);
+    for (auto& [moment, shipment] : waiting) {
+      if (shipment->has_rows()) shipment->failing_since.reset();  // they may have outwaited `delivery_timeout`
+      retry_at(std::move(shipment), now);
+    }
   }
   circuit_.succeeded();
 }
@@ -470,24 +476,38 @@ void Engine::expire(TimePoint now) {
   const milliseconds timeout = *delivery_timeout_;
   next_expiry_ =
       now + std::clamp<std::chrono::steady_clock::duration>(timeout / 10, milliseconds(10), milliseconds(1'000));
+  // A source's rows wait longer for a server that is not there: a night's run is not to end with a short outage.
+  const milliseconds patience = options_.delivery_timeout.value_or(row_patience);
+  const auto given_up_after = [](milliseconds time) { return "gave up after " + seconds_text(time); };
   for (auto entry = retries_.begin(); entry != retries_.end();) {
-    const std::optional<TimePoint> since = entry->second->failing_since;
+    const Shipment& failing = *entry->second;
+    const std::optional<TimePoint> since = failing.failing_since;
     const auto next = std::next(entry);
     if (since && now - *since >= timeout) {
-      std::unique_ptr<Shipment> shipment = std::move(retries_.extract(entry).mapped());
-      std::string message = "gave up after " + seconds_text(timeout) + ": " + shipment->last.message;
-      fail(std::move(shipment), "expired", std::move(message), now);
+      const bool away = circuit_.open() || refusal_of(failing.brand()) != nullptr;
+      const milliseconds limit = circuit_.open() && failing.has_rows() ? patience : timeout;
+      const bool rows_wait = now - *since < limit;
+      std::unique_ptr<Shipment> shipment =
+          rows_wait ? entry->second->part_from_rows() : std::move(retries_.extract(entry).mapped());
+      if (shipment) {
+        std::string message = given_up_after(rows_wait ? timeout : limit) + ": " + shipment->last.message;
+        fail(std::move(shipment), "expired", std::move(message), now, away);
+      }
     }
     entry = next;
   }
-  const std::string message = "gave up after " + seconds_text(timeout);
   for (const auto& [brand, refusal] : refusals_) {
     if (now - refusal.circuit.since() < timeout) continue;
-    fail(lanes_.take_older(now - timeout, brand), given_up(brand, "expired", message));
+    fail(lanes_.take_older(now - timeout, brand), given_up(brand, "expired", given_up_after(timeout)), true);
   }
-  if (!circuit_.open() || now - circuit_.since() < timeout) return;
-  fail(lanes_.take_older(now - timeout),
-       {.kind = ErrorKind::delivery, .code = "expired", .message = message + ": " + trouble_.message});
+  if (!circuit_.open()) return;
+  for (const bool rows : {false, true}) {
+    const milliseconds time = rows ? patience : timeout;
+    if (now - circuit_.since() < time) continue;
+    const std::string message = given_up_after(time) + ": " + trouble_.message;
+    fail(lanes_.take_older_by_kind(now - time, rows),
+         {.kind = ErrorKind::delivery, .code = "expired", .message = message}, true);
+  }
 }
 
 ErrorInfo Engine::given_up(std::uint16_t brand, std::string code, std::string message) const {
@@ -501,24 +521,25 @@ ErrorInfo Engine::given_up(std::uint16_t brand, std::string code, std::string me
   return error;
 }
 
-void Engine::fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now) {
+void Engine::fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now, bool away) {
   ErrorInfo error = given_up(shipment->brand(), std::move(code), std::move(message));
   error.arrived = shipment->may_have_arrived ? Arrived::unknown : Arrived::no;
   error.status = shipment->last_status;
   error.body = shipment->last_body;
   error.attempts = shipment->attempts;
-  settle(std::move(shipment), failure(std::move(error)), now);
+  settle(std::move(shipment), failure(std::move(error), away), now);
 }
 
-void Engine::fail(const queue::EventList& events, ErrorInfo error) {
+void Engine::fail(const queue::EventList& events, ErrorInfo error, bool away) {
   if (events.empty()) return;
-  surroundings_.settled(events, std::make_shared<const Outcome>(failure(std::move(error))));
+  surroundings_.settled(events, std::make_shared<const Outcome>(failure(std::move(error), away)));
 }
 
-Outcome Engine::failure(ErrorInfo error) const {
+Outcome Engine::failure(ErrorInfo error, bool away) const {
   Outcome outcome;
   outcome.error = std::make_shared<const ErrorInfo>(std::move(error));
   outcome.closing = closing_;
+  outcome.away = away;
   return outcome;
 }
 

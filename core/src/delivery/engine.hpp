@@ -119,9 +119,11 @@ class Engine {
   void end_probe(const Shipment& shipment);
 
   void expire(TimePoint now);
-  void fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now);
-  void fail(const queue::EventList& events, ErrorInfo error);
-  Outcome failure(ErrorInfo error) const;
+  /// \param away not for its own sake, but for that of a service that is not there or that refuses the token.
+  void fail(std::unique_ptr<Shipment> shipment, std::string code, std::string message, TimePoint now,
+            bool away = false);
+  void fail(const queue::EventList& events, ErrorInfo error, bool away = false);
+  Outcome failure(ErrorInfo error, bool away) const;
   ErrorInfo given_up(std::uint16_t brand, std::string code, std::string message) const;
   void settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoint now);
 

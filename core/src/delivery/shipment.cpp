@@ -72,4 +72,26 @@ std::unique_ptr<Shipment> Shipment::split() {
   return nullptr;
 }
 
+bool Shipment::has_rows() const {
+  const queue::Event* event = events.front();
+  while (event != nullptr && !event->row) event = event->next;
+  return event != nullptr;
+}
+
+std::unique_ptr<Shipment> Shipment::part_from_rows() {
+  auto other = std::make_unique<Shipment>();
+  other->route = route;
+  other->attempts = attempts;
+  other->may_have_arrived = may_have_arrived;
+  other->last = last;
+  other->last_status = last_status;
+  other->last_body = last_body;
+  queue::EventList rows;
+  while (queue::EventPtr event = events.pop_front()) {
+    (event->row ? rows : other->events).push_back(std::move(event));
+  }
+  events = std::move(rows);
+  return other->events.empty() ? nullptr : std::move(other);
+}
+
 }  // namespace intilery::delivery

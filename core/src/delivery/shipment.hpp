@@ -42,6 +42,10 @@ struct Shipment {
   /// the events of a single user become this shipment and its `next`.
   /// \returns the other half, if it is independent.
   std::unique_ptr<Shipment> split();
+  /// Whether it carries a row of a source.
+  bool has_rows() const;
+  /// Takes out what is no row. \returns null if there is nothing of that.
+  std::unique_ptr<Shipment> part_from_rows();
 };
 
 }  // namespace intilery::delivery

@@ -261,6 +261,8 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
     under(body_field, [&] { check_marketing_preferences(body); });
   }
   if (command == Draft::Command::journey) under(body_field, [&] { check_journey(body); });
+  const std::size_t body_at = body.empty() ? 0 : static_cast<std::size_t>(body.data() - out.view().data());
+  const std::size_t body_size = body.size();  // what is written next may move the whole text, and leave `body` dangling
   if (draft.data) write_data(out, draft.data, command);
   write_context(draft, out);
 
@@ -286,7 +288,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
     });
     id = MessageId::from_caller(draft.message_id);
   } else {
-    id = draft.origin ? derived_id(draft, moment, body) : MessageId::generate(now);
+    id = draft.origin ? derived_id(draft, moment, out.view().substr(body_at, body_size)) : MessageId::generate(now);
     char text[36];
     id.write_uuid(text);
     out.plain({text, sizeof text});

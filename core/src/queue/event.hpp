@@ -33,6 +33,7 @@ struct Event {
   bool identifies = false;    ///< Its user's commands must wait until what it says has settled.
   bool commands = false;      ///< A command to its user.
   std::uint8_t action = 0;    ///< An `event::Action`.
+  bool row = false;           ///< Of a source that can be read again.
   bool adopted = false;       ///< From another client's spool: nobody here waits for its fate.
   std::uint16_t spool_file = 0;
   std::uint16_t brand = 0;     ///< Its number in the client's `Brands`.

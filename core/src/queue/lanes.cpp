@@ -202,9 +202,12 @@ EventList Lanes::take_if(Chosen chosen) {
   return taken;
 }
 
-EventList Lanes::take_older(TimePoint moment, std::optional<std::uint16_t> brand) {
-  return take_if(
-      [&](const Event& event) { return event.accepted < moment && event.brand == brand.value_or(event.brand); });
+EventList Lanes::take_older(TimePoint moment, std::uint16_t brand) {
+  return take_if([&](const Event& event) { return event.accepted < moment && event.brand == brand; });
+}
+
+EventList Lanes::take_older_by_kind(TimePoint moment, bool rows) {
+  return take_if([&](const Event& event) { return event.accepted < moment && event.row == rows; });
 }
 
 EventList Lanes::take_oldest(std::size_t bytes) {

@@ -66,8 +66,9 @@ class Lanes {
   /// The events go back to where they were taken from, in their order.
   void put_back(EventList events);
 
-  /// Takes out waiting events that were accepted before `moment`; those of one brand, if given.
-  EventList take_older(TimePoint moment, std::optional<std::uint16_t> brand = std::nullopt);
+  /// Takes out waiting events that were accepted before `moment`: those of one brand; rows, or all but rows.
+  EventList take_older(TimePoint moment, std::uint16_t brand);
+  EventList take_older_by_kind(TimePoint moment, bool rows);
   /// Takes out the waiting events that came first, `bytes` of them or more.
   EventList take_oldest(std::size_t bytes);
   /// Takes out everything that waits.

@@ -3,14 +3,15 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "client_core.hpp"
+#include "rows/row_ranges.hpp"
 
 namespace intilery::rows {
 
@@ -31,17 +32,17 @@ struct FailedRow {
 
 struct Progress {
   Tally total;
-  Tally settled;                  ///< Of the rows up to `through`.
-  std::uint64_t through = 0;      ///< The last row before which, and with which, everything has its fate.
-  std::vector<FailedRow> failed;  ///< Since the last time.
+  RowRanges settled;               ///< The rows with a fate, those of earlier runs too.
+  std::vector<FailedRow> failed;   ///< Since the last time.
+  std::optional<ErrorInfo> ended;  ///< Why rows were given back without a fate: the run cannot go on.
 };
 
 /// Follows rows from the source to their fates, in memory that is bounded by the queue's. `begin` and `reject` come
-/// from one thread, in the order of the rows; the rest from any.
+/// from one thread; the rest from any.
 class RowLedger : public std::enable_shared_from_this<RowLedger> {
  public:
-  /// \param through the rows up to this one have had their fates in an earlier run.
-  explicit RowLedger(std::uint64_t through) { progress_.through = through; }
+  /// \param before the rows that have had their fates in earlier runs.
+  explicit RowLedger(RowRanges before) { progress_.settled = std::move(before); }
 
   /// A row is about to be submitted. \returns its tag. If the submit throws, `forget` must follow.
   std::uintptr_t begin(std::uint64_t row);
@@ -52,29 +53,21 @@ class RowLedger : public std::enable_shared_from_this<RowLedger> {
 
   /// Whether a fate is one of a ledger's rows; a tag of anything else is even.
   static bool owns(std::uintptr_t tag) { return (tag & 1) != 0; }
-  /// Books fates, each of which one of the ledgers owns. An event that fails because its client is closed has none.
+  /// Books fates, each of which one of the ledgers owns. An event that fails because its client is closed, or because
+  /// the service was away for too long, has none: its row can be sent again.
   static void settle(std::span<const Finished> group);
 
   Progress take();
 
  private:
-  enum class Fate : std::uint8_t { none, delivered, rejected, failed };
-  struct Row {
-    std::uint64_t number = 0;
-    Fate fate = Fate::none;
-    bool resent = false;
-  };
   struct Tag {
     std::shared_ptr<RowLedger> ledger;
-    std::uint64_t place;
+    std::uint64_t row;
   };
 
-  void settle(std::uint64_t place, const Finished& finished);
-  void advance();
+  void settle(std::uint64_t row, const Finished& finished);
 
   std::mutex mutex_;
-  std::deque<Row> window_;   ///< From the first row without a fate on.
-  std::uint64_t first_ = 0;  ///< The place of the window's first row.
   Progress progress_;
 };
 
