@@ -17,18 +17,18 @@ function asJson(text) {
 }
 
 class RejectFile {
-  #through
+  #isDone
   #file
 
-  /** @param {number} through rows up to this one are of an earlier run, and stay; the others will be sent again */
-  constructor(path, through) {
+  /** @param isDone of the rows of an earlier run, whether they stay; the others will be sent again. None: all are new */
+  constructor(path, isDone) {
     this.path = path
-    this.#through = through
+    this.#isDone = isDone
   }
 
   /** Opens the file of an earlier run, if there is one. */
   async resume() {
-    if (this.#through > 0 && (await stat(this.path).catch(() => undefined))) await this.#open()
+    if (this.#isDone !== undefined && (await stat(this.path).catch(() => undefined))) await this.#open()
   }
 
   /** Whether there is one. */
@@ -64,13 +64,13 @@ class RejectFile {
   }
 
   async *#kept() {
-    if (this.#through === 0 || !(await stat(this.path).catch(() => undefined))) return
+    if (this.#isDone === undefined || !(await stat(this.path).catch(() => undefined))) return
     for await (const line of createInterface({
       input: createReadStream(this.path),
       crlfDelay: Number.POSITIVE_INFINITY,
     })) {
       try {
-        if (JSON.parse(line).row <= this.#through) yield line
+        if (this.#isDone(JSON.parse(line).row)) yield line
       } catch {
         // A line that the end of the earlier run has cut.
       }

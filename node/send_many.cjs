@@ -100,8 +100,8 @@ class Run {
   #interrupt
   /** Why the run must not go on. */
   #error
-  #through = 0
-  #settled = [0, 0, 0, 0, 0]
+  /** The rows with a fate, those of the runs before this one, too, as the core writes them. */
+  #settled = ''
   #total = [0, 0, 0, 0, 0]
   /** Of the runs before this one. */
   #before = [0, 0, 0, 0, 0]
@@ -146,24 +146,24 @@ class Run {
       source === undefined ? { textIsBytes: false } : await openSource(source, this.#plan.format, options.signal)
     const columns = this.#source.names && resolve(this.#plan, this.#source.names)
     await this.#openCheckpoint()
-    const through = this.#through
+    const before = this.#settled
     const { path, name } = this.#source
-    const rejects = options.rejects ?? (path !== undefined && !options.onReject ? `${path}.rejects.ndjson` : undefined)
-    if (rejects !== undefined) {
-      this.#rejects = new RejectFile(rejects, through)
-      await this.#rejects.resume()
-    }
     this.#wires = given(
       client.wires.rowSender({
         action: this.#plan.action,
         event: this.#plan.event ?? '',
         source: this.#plan.sourceId ?? name ?? '',
-        through,
+        before,
         limit: options.limit,
         stop: options.onInvalid === 'stop',
         brand: client.brand,
       }),
     )
+    const rejects = options.rejects ?? (path !== undefined && !options.onReject ? `${path}.rejects.ndjson` : undefined)
+    if (rejects !== undefined) {
+      this.#rejects = new RejectFile(rejects, before === '' ? undefined : (row) => this.#wires.isDone(row))
+      await this.#rejects.resume()
+    }
     if (columns !== undefined) this.#wires.setColumns(columns)
     if (client.beforeSend !== undefined) this.#change = (text, timed) => this.#callBeforeSend(text, timed)
     options.signal?.throwIfAborted()
@@ -183,12 +183,12 @@ class Run {
     const wires = given(openCheckpoint(file, planText(this.#plan)))
     this.#checkpoint = { path: file, wires }
     if (wires.state === undefined) return
-    const { through, tally, head } = JSON.parse(wires.state)
+    const { settled, tally, head } = JSON.parse(wires.state)
     if (path !== undefined && head && !(await isSame(path, head))) {
       const why = 'the source has changed at its beginning, or is shorter; go on as before, or remove it to begin anew'
       throw refuse('checkpoint', 'checkpoint_differs', `the checkpoint '${file}' is of another run: ${why}`)
     }
-    this.#through = through
+    this.#settled = settled
     this.#before = tally
   }
 
@@ -378,8 +378,7 @@ class Run {
 
   /** Learns what became of the rows. */
   #take() {
-    const { through, settled, total, rejects, failures } = this.#wires.take()
-    this.#through = through
+    const { settled, total, rejects, failures, ended } = this.#wires.take()
     this.#settled = settled
     this.#total = total
     for (const { row, line, error, text } of rejects) {
@@ -391,13 +390,16 @@ class Run {
       const { code, message, arrived } = error
       this.#fresh.push({ row, code, path: '', message, arrived, messageId, text })
     }
+    if (ended !== undefined) this.#error ??= makeError(ended)
   }
 
   /** Writes down what is known. Resolves when that is done, and never rejects: what fails ends the run. */
   #note() {
     this.#take()
     const rejects = this.#fresh
-    const state = { through: this.#through, tally: this.#settled.map((count, at) => count + this.#before[at]) }
+    const [, delivered, rejected, failed, resent] = this.#total
+    const tally = [delivered + rejected + failed, delivered, rejected, failed, resent]
+    const state = { settled: this.#settled, tally: tally.map((count, at) => count + this.#before[at]) }
     this.#fresh = []
     return this.#afterwards(() => this.#write(rejects, state))
   }

@@ -91,7 +91,7 @@ Napi::Array numbers(Napi::Env env, const rows::Tally& tally) {
   return array;
 }
 
-/// `{through, settled, total, rejects, failures}`; the last two since the last time.
+/// `{settled, total, rejects, failures, ended}`: rejects and failures since the last time.
 Napi::Value take(Napi::Env env, LineSender& sender) {
   const std::vector<rows::RejectedRow> rejected = sender.take_rejects();
   const rows::Progress progress = sender.take();
@@ -114,11 +114,11 @@ Napi::Value take(Napi::Env env, LineSender& sender) {
     failures.Set(i, failure);
   }
   Napi::Object taken = Napi::Object::New(env);
-  taken.Set("through", static_cast<double>(progress.through));
-  taken.Set("settled", numbers(env, progress.settled));
+  taken.Set("settled", progress.settled.text());
   taken.Set("total", numbers(env, progress.total));
   taken.Set("rejects", rejects);
   taken.Set("failures", failures);
+  if (progress.ended) taken.Set("ended", to_js(env, *progress.ended));
   return taken;
 }
 
@@ -148,13 +148,17 @@ Napi::Value make_row_sender(const Napi::CallbackInfo& info, std::shared_ptr<Node
   LineSender::Plan plan{.action = event::action_named(given.Get("action").As<Napi::String>().Utf8Value()),
                         .event = given.Get("event").As<Napi::String>(),
                         .source = given.Get("source").As<Napi::String>(),
-                        .through = number("through"),
+                        .before = rows::RowRanges::parse(given.Get("before").As<Napi::String>().Utf8Value()),
                         .stop = given.Get("stop").ToBoolean(),
                         .brand = static_cast<std::uint16_t>(number("brand"))};
   if (given.Get("limit").IsNumber()) plan.limit = number("limit");
   const auto sender = std::make_shared<LineSender>(client->core(), std::move(plan));
 
   Napi::Object wires = Napi::Object::New(env);
+  add(wires, "isDone", [sender](const Napi::CallbackInfo& call) {
+    const auto row = static_cast<std::uint64_t>(call[0].As<Napi::Number>().Int64Value());
+    return Napi::Boolean::New(call.Env(), sender->is_done(row));
+  });
   add(wires, "setColumns", [sender](const Napi::CallbackInfo& call) {
     sender->set_columns(columns_of(call[0].As<Napi::Object>()));
     return call.Env().Undefined();

@@ -340,7 +340,7 @@ using Step = LineSender::Step;
 
 TEST(LineSenderTest, GivesEachRowItsFateThoughTheQueueIsFull) {
   DryClient client;
-  LineSender sender(client.core, {.event = "E", .through = 2});
+  LineSender sender(client.core, {.event = "E", .before = rows::RowRanges::parse("0+2")});
   sender.feed("{\"id\":1}\n{\"id\":2}\n");
   EXPECT_EQ(client.finish(sender), Step::names);
   EXPECT_EQ(sender.names(), std::vector<std::string>{"id"});
@@ -352,7 +352,7 @@ TEST(LineSenderTest, GivesEachRowItsFateThoughTheQueueIsFull) {
   sender.end();
   EXPECT_EQ(client.finish(sender), Step::hungry);
   const Progress progress = sender.take();
-  EXPECT_EQ(progress.through, 201u);
+  EXPECT_EQ(progress.settled.text(), "0+201");
   EXPECT_EQ(progress.total.rows, 199u);
   EXPECT_EQ(progress.total.delivered, 198u);
   EXPECT_EQ(client.told->ids.size(), 198u);
@@ -377,7 +377,7 @@ TEST(LineSenderTest, EndsAtTheLimitAndBeforeAMistakeWhereThatIsAsked) {
   EXPECT_EQ(client.finish(stopping), Step::stopped);
   const Progress progress = stopping.take();
   EXPECT_EQ(progress.total.rows, 1u);
-  EXPECT_EQ(progress.through, 1u);
+  EXPECT_EQ(progress.settled.text(), "0+1");
   EXPECT_EQ(stopping.take_rejects().size(), 1u);
   EXPECT_EQ(client.finish(stopping), Step::stopped);
 
@@ -438,12 +438,12 @@ TEST_F(CheckpointTest, GivesBackWhatWasSavedLastToARunWithTheSamePlan) {
   {
     rows::Checkpoint checkpoint(path_, {{"event", "E"}, {"user_id", nullptr}});
     EXPECT_TRUE(checkpoint.state().is_null());
-    checkpoint.save({{"through", 1}});
-    checkpoint.save({{"through", 2}});
+    checkpoint.save({{"settled", "0+1"}});
+    checkpoint.save({{"settled", "0+2"}});
   }
   EXPECT_EQ(std::filesystem::status(path_).permissions() & std::filesystem::perms::mask,
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
-  EXPECT_EQ(rows::Checkpoint(path_, {{"event", "E"}, {"user_id", nullptr}}).state().at("through"), 2);
+  EXPECT_EQ(rows::Checkpoint(path_, {{"event", "E"}, {"user_id", nullptr}}).state().at("settled"), "0+2");
   EXPECT_NE(why(path_, {{"event", "F"}, {"user_id", nullptr}}).find("checkpoint_differs: "), std::string::npos);
   EXPECT_NE(why(path_, {{"event", "F"}, {"user_id", nullptr}}).find(": event had another value"), std::string::npos);
 }

@@ -25,7 +25,7 @@ constexpr std::size_t many_rejects = 1'000;
 LineSender::LineSender(ClientCore& core, Plan plan)
     : core_(core),
       plan_(std::move(plan)),
-      ledger_(std::make_shared<RowLedger>(plan_.through)),
+      ledger_(std::make_shared<RowLedger>(plan_.before)),
       lines_(longest_line(core.options())) {}
 
 void LineSender::add(std::string row) {
@@ -49,7 +49,7 @@ void LineSender::refuse(event::BadValue bad, std::string values) {
                       rename(columns.message_id, "messageId");
   if (!is_own && !first.empty()) bad.under(plan_.action == event::Action::identify ? "traits" : "properties");
   waiting_ = false;
-  if (number_ > plan_.through) {
+  if (!is_done(number_)) {
     reject(event::validation_error(std::move(bad)));
     if (plan_.stop) return;
     ledger_->reject(number_);
@@ -63,7 +63,7 @@ LineSender::Step LineSender::step(Clock::time_point until, const Change& change)
     if (number_ > plan_.limit) return Step::done;
     if (!next()) return Step::hungry;
     if (!columns_ && find_names()) return Step::names;
-    if (number_ > plan_.through) {
+    if (!is_done(number_)) {
       if (!send(change)) return Step::full;
       if (stopped_) return Step::stopped;
     }
@@ -103,7 +103,7 @@ bool LineSender::send(const Change& change) {
     }
     event::Draft draft{.action = plan_.action};
     if (!plan_.event.empty()) draft.event = plan_.event;
-    draft.origin = event::RowOrigin{plan_.source, number_};
+    draft.origin = event::RowOrigin{plan_.source, number_, nullptr};
     json_row_.read(row_, columns_ ? *columns_ : Columns{}, draft);
     submit(draft, tag, change);
   } catch (const QueueFullError&) {

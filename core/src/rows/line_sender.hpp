@@ -17,6 +17,7 @@
 #include "rows/json_row.hpp"
 #include "rows/line_splitter.hpp"
 #include "rows/row_ledger.hpp"
+#include "rows/row_ranges.hpp"
 
 namespace intilery::rows {
 
@@ -35,7 +36,7 @@ class LineSender {
     event::Action action = event::Action::track;
     std::string event = {};     ///< The name of every event, if it has no column.
     std::string source = {};    ///< Of `RowOrigin`.
-    std::uint64_t through = 0;  ///< Rows up to this one have had their fates in an earlier run.
+    RowRanges before = {};      ///< Rows that had their fates in earlier runs.
     std::uint64_t limit = std::numeric_limits<std::uint64_t>::max();
     bool stop = false;  ///< A mistake ends the run before its row.
     std::uint16_t brand = Brands::own;
@@ -71,6 +72,8 @@ class LineSender {
   /// \throws ClosedError, SpoolError.
   Step step(std::chrono::steady_clock::time_point until, const Change& change = {});
 
+  /// Whether a row had its fate in an earlier run.
+  bool is_done(std::uint64_t row) const { return plan_.before.contains(row); }
   Progress take() { return ledger_->take(); }
   /// Those since the last call.
   std::vector<RejectedRow> take_rejects() { return std::exchange(rejects_, {}); }
