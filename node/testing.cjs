@@ -16,6 +16,7 @@ const defaults = {
   profile: 'vendor',
   maxRequestBytes: 0,
   maxStoredBytes: 0,
+  visibleAfter: 0,
   faults: [],
 }
 

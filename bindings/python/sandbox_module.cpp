@@ -2,6 +2,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
+#include <cmath>
+
 #include "command.hpp"
 #include "intilery/testing.hpp"
 
@@ -16,7 +19,7 @@ namespace {
 std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, std::string client_id,
                                std::string account_id, std::vector<std::string> brand_ids, double rate_limit,
                                double burst, const std::string& profile, std::size_t max_request_bytes,
-                               std::size_t max_stored_bytes, std::string faults) {
+                               std::size_t max_stored_bytes, double visible_after, std::string faults) {
   if (profile != "guide" && profile != "vendor") throw std::invalid_argument("profile must be guide or vendor");
   SandboxOptions options{.host = std::move(host),
                          .port = port,
@@ -29,6 +32,7 @@ std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, st
                          .profile = profile == "guide" ? Profile::guide : Profile::vendor,
                          .max_request_bytes = max_request_bytes,
                          .max_stored_bytes = max_stored_bytes,
+                         .visible_after = std::chrono::milliseconds(std::llround(visible_after * 1000)),
                          .faults = std::move(faults)};
   return std::make_unique<Sandbox>(std::move(options));
 }
@@ -56,7 +60,7 @@ PYBIND11_MODULE(_sandbox, module) {
   py::class_<Sandbox>(module, "Sandbox")
       .def(py::init(&start), Release(), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("token"),
            py::arg("client_id"), py::arg("account_id"), py::arg("brand_ids"), py::arg("rate_limit"), py::arg("burst"),
-           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("faults"))
+           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("visible_after"), py::arg("faults"))
       .def("url", &Sandbox::url)
       .def("port", &Sandbox::port)
       .def("stop", &Sandbox::stop, Release())

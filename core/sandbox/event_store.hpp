@@ -17,6 +17,7 @@ namespace intilery::testing {
 /// One stored event. Its JSON text is made once, on arrival.
 struct StoredEvent {
   std::int64_t time_ms = 0;  ///< Its own timestamp, or its arrival.
+  std::int64_t received_ms = 0;
   std::string name;
   std::string json;  ///< As the read API shows it.
 };
@@ -35,6 +36,9 @@ struct EventQuery {
 /// Events by time and by user, and profiles. Not thread-safe.
 class EventStore {
  public:
+  /// \param visible_after_ms how long after their arrival the read API's views show events and new profiles.
+  explicit EventStore(std::int64_t visible_after_ms = 0) : visible_after_ms_(visible_after_ms) {}
+
   struct Call {
     std::string action;
     std::string brand_id;
@@ -77,7 +81,9 @@ class EventStore {
   std::optional<std::string> show(const std::string& id_type, const std::string& id,
                                   const std::function<std::string(const Profile&)>& view) const;
   static nlohmann::json meta_of(const Profile& profile);
+  bool is_visible(std::int64_t received_ms) const;
 
+  std::int64_t visible_after_ms_;
   std::vector<StoredEvent> events_;
   Index by_time_;
   bool by_time_sorted_ = true;

@@ -144,11 +144,13 @@ struct Sandbox::Impl {
       : options(std::move(given)),
         limits(limits_of(options)),
         bucket(options.rate_limit, options.burst, Clock::now()),
-        faults(options.faults) {
+        faults(options.faults),
+        store(options.visible_after.count()) {
     if (options.token.empty()) throw std::invalid_argument("the sandbox's token must not be empty");
     if (options.rate_limit < 0 || options.burst < 1) {
       throw std::invalid_argument("rate_limit must not be negative, and burst at least 1");
     }
+    if (options.visible_after.count() < 0) throw std::invalid_argument("visible_after must not be negative");
     if (options.port < 0 || options.port > 65'535) throw std::invalid_argument("port must be from 0 to 65535");
     server = std::make_unique<HttpServer>(
         options.host, options.port, [this](HttpRequest request) { return serve(std::move(request)); },
@@ -215,9 +217,9 @@ struct Sandbox::Impl {
       body = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
 
     std::optional<Fault> fault;
-    if (post) {
+    {
       const std::lock_guard lock(mutex);
-      fault = faults.next(action, body);
+      fault = faults.next(action, body, /*reads=*/!post);
     }
     if (!fault) return gate(request, address, action, body, received, stored);
     wait(fault->delay);

@@ -13,6 +13,7 @@ class Sandbox:
         profile: str,
         max_request_bytes: int,
         max_stored_bytes: int,
+        visible_after: float,
         faults: str,
     ) -> None: ...
     def url(self) -> str: ...

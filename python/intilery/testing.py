@@ -59,6 +59,7 @@ class Sandbox:
         profile: "guide": the API guide alone. "vendor": the later documentation (screen, batch, 1 MB).
         max_request_bytes: 0: what the profile says.
         max_stored_bytes: Bound on remembered requests; the oldest go first. 0: none.
+        visible_after: Seconds from an event's arrival until it can be read back (`events` has it at once).
         faults: See `set_faults`.
 
     Raises:
@@ -80,6 +81,7 @@ class Sandbox:
         profile: Literal["guide", "vendor"] = "vendor",
         max_request_bytes: int = 0,
         max_stored_bytes: int = 0,
+        visible_after: float = 0,
         faults: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._options: Options = {
@@ -102,6 +104,7 @@ class Sandbox:
             profile=profile,
             max_request_bytes=max_request_bytes,
             max_stored_bytes=max_stored_bytes,
+            visible_after=visible_after,
             faults=json.dumps(list(faults)) if faults else "",
         )
 
@@ -150,7 +153,8 @@ class Sandbox:
         self._sandbox.clear()
 
     def set_faults(self, *rules: Mapping[str, Any]) -> None:
-        """Replaces the fault script: rules, tried in order for each POST; the first that applies is used.
+        """Replaces the fault script: rules, tried in order for each POST; the first that applies is used. A rule with
+        the `action` "events" or "profiles" applies to reading.
 
         Members that say which requests: `action`, `user_id`, `after` (skip so many), `times` (apply so often),
         `probability` and `seed`.

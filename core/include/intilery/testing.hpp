@@ -3,6 +3,7 @@
 /// contract, remembers what arrived and can be told to misbehave. Link `intilery::testing`.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -34,6 +35,8 @@ struct SandboxOptions {
   Profile profile = Profile::vendor;
   std::size_t max_request_bytes = 0;  ///< 0: what the profile says.
   std::size_t max_stored_bytes = 0;   ///< Bound on remembered raw requests; the oldest go first. 0: no bound.
+  /// How long after its arrival an event shows in the read API, as with a service that processes asynchronously.
+  std::chrono::milliseconds visible_after{0};
   /// Faults, a JSON array of rules; see `Sandbox::set_faults`.
   std::string faults = {};
 };
@@ -72,7 +75,8 @@ class Sandbox {
   /// What arrived so far, oldest first.
   std::vector<ReceivedRequest> requests() const;
 
-  /// Stored events in the order of their arrival, as a JSON array of the read API's event objects.
+  /// Stored events in the order of their arrival, as a JSON array of the read API's event objects. Those too that the
+  /// read API does not show yet.
   std::string events_json() const;
 
   /// Number of stored events; cheap.
@@ -84,7 +88,8 @@ class Sandbox {
   /// Forgets everything that was received and refills the bucket.
   void clear();
 
-  /// Replaces the fault script: a JSON array of rules, tried in order for each POST; the first that applies is used.
+  /// Replaces the fault script: a JSON array of rules, tried in order for each POST, and for each GET if their
+  /// `"action"` is `"events"` or `"profiles"`; the first that applies is used.
   /// Rule members, all optional but one of the effects:
   /// - which: `"action"` (`"track"`, `"batch"` …), `"user_id"` (a request that carries an event of that user),
   ///   `"after"` (skip so many matching requests first), `"times"` (apply so often; default: always),
