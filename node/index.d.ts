@@ -63,6 +63,10 @@ export interface Options {
   retryMax?: number
   /** How long an event may fail or find no server. Default: 300000. */
   deliveryTimeout?: number
+  /** An event that was sent and never answered: `resend` it, or `check` first, by reading back, whether it is there. */
+  onUnknown?: 'resend' | 'check'
+  /** How long `check` waits before it reads. What the service shows later than that is sent twice. Default: 5000. */
+  checkDelay?: number
   /** How long one request may take. Default: 15000. */
   requestTimeout?: number
   /** How long connecting may take. Default: 5000. */
@@ -159,6 +163,8 @@ export interface Receipt {
   route: 'event' | 'batch'
   /** Milliseconds from the call to the fate. */
   latency: number
+  /** It was never acknowledged, and found by reading back (`onUnknown: 'check'`); then it has its `eventId`. */
+  readBack: boolean
 }
 
 /**
@@ -193,6 +199,8 @@ export interface Stats {
   inFlight: number
   queuedBytes: number
   retried: number
+  /** Events that were never acknowledged, and found by reading back. */
+  readBack: number
   bytesSent: number
   /** By HTTP status; 0: no answer. */
   requests: Record<string, number>

@@ -268,7 +268,7 @@ bool NodeClient::deliver(napi_env env, napi_value dispatch, std::size_t limit) {
 
 void NodeClient::deliver_fates(napi_env env, napi_value dispatch, std::size_t count) {
   // buffer: float64 sequence[count], int32 outcome[count], int32 latency[count],
-  //         then of each outcome int32 {status, attempts, route, error}; error: index into the text's errors, or -1.
+  //         then of each outcome int32 {status, attempts, route + 2 if read back, error}; error: index into the text's errors, or -1.
   // text:   {"eventIds": [of each outcome], "errors": […]}; read only by who wants to know.
   const std::span<const Fate> fates = std::span(mail_.fates).subspan(delivered_, count);
   const std::uint32_t first = fates.front().outcome;
@@ -297,7 +297,7 @@ void NodeClient::deliver_fates(napi_env env, napi_value dispatch, std::size_t co
     last_error = shared.error ? shared.error.get() : last_error;
     *row++ = shared.status;
     *row++ = shared.attempts;
-    *row++ = static_cast<std::int32_t>(shared.route);
+    *row++ = static_cast<std::int32_t>(shared.route) + (shared.read_back ? 2 : 0);
     *row++ = shared.error ? static_cast<std::int32_t>(errors.size() - 1) : -1;
   }
   // An answer's body is the server's: it may hold any bytes.

@@ -113,6 +113,7 @@ py::dict stats(const py::object& self) {
   out["in_flight"] = stats.in_flight;
   out["queued_bytes"] = stats.queued_bytes;
   out["retried"] = stats.retried;
+  out["read_back"] = stats.read_back;
   out["bytes_sent"] = stats.bytes_sent;
   out["requests"] = stats.requests;
   out["rate_left"] = stats.rate_left;

@@ -28,6 +28,7 @@ struct Outcome {
   int status = 0;
   int attempts = 0;
   Route route = Route::event;
+  bool read_back = false;
   std::shared_ptr<const ErrorInfo> error;  ///< Without `message_id`. Empty: delivered.
   bool closing = false;                    ///< Failed for no other reason than that the client was closed.
 };

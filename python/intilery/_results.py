@@ -23,6 +23,8 @@ class Receipt(NamedTuple):
     """Seconds from the call to the fate."""
     error: IntileryError | None
     """Why it failed; None if it was delivered."""
+    read_back: bool = False
+    """It was never acknowledged, and found by reading back (`on_unknown="check"`); then it has its `event_id`."""
 
     @property
     def delivered(self) -> bool:
@@ -52,6 +54,8 @@ class Stats(NamedTuple):
     queued_bytes: int
     retried: int
     """Times that an event was sent again."""
+    read_back: int
+    """Events that were never acknowledged, and found by reading back."""
     bytes_sent: int
     """Of request bodies, retries included."""
     requests: dict[int, int]
