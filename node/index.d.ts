@@ -287,12 +287,14 @@ export class Client extends EventEmitter<ClientEvents> {
   drained(): Promise<void>
   /**
    * Reads back which of these messages arrived, waiting up to `timeout` (default 30000) for those that are not there yet.
-   * `userId` reads only that user's events, which is far quicker. Rejects with DeliveryError, AuthError, TimeoutError or
+   * `userId` reads only that user's events, which is far quicker. With a `start`, all events from then on are read,
+   * however many; without, the newest 10,000, and those since the ids were made if they say when (as the client's own
+   * do). Rejects with DeliveryError, AuthError, TimeoutError or
    * ClosedError.
    */
   verify(
     messages: Iterable<string | { messageId: string }>,
-    options?: { userId?: string; timeout?: number },
+    options?: { userId?: string; timeout?: number; start?: Date; end?: Date },
   ): Promise<Verification>
   /** The counters of now. Cheap. */
   stats(): Stats

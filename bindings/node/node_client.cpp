@@ -131,10 +131,17 @@ Napi::Object NodeClient::wires(Napi::Env env) {
     std::string user_id = info[2].IsString() ? info[2].As<Napi::String>() : std::string();
     const auto timeout = timeout_of(info[3]).value_or(std::chrono::seconds(30));
     const auto brand = static_cast<std::uint16_t>(info[4].As<Napi::Number>().Uint32Value());
-    client.run(info[0].As<Napi::Number>(),
-               [&client, ids = std::move(ids), user_id = std::move(user_id), timeout, brand](Waiting& waiting) {
-                 return Result(client.core_->verify(ids, user_id, timeout, waiting, brand));
-               });
+    const auto moment = [](const Napi::Value& value) -> std::optional<readback::PageQuery::Moment> {
+      if (!value.IsNumber()) return std::nullopt;
+      return readback::PageQuery::Moment(std::chrono::milliseconds(value.As<Napi::Number>().Int64Value()));
+    };
+    const auto start = moment(info[5]);
+    const auto end = moment(info[6]);
+    client.run(info[0].As<Napi::Number>(), [&client, ids = std::move(ids), user_id = std::move(user_id), timeout, brand,
+                                            start, end](Waiting& waiting) {
+      const readback::Where where{.user_id = user_id, .start = start, .end = end};
+      return Result(client.core_->verify(ids, where, timeout, waiting, brand));
+    });
     return info.Env().Undefined();
   });
   add("stats", [](NodeClient& client, const Napi::CallbackInfo& info) -> Napi::Value {
@@ -268,7 +275,8 @@ bool NodeClient::deliver(napi_env env, napi_value dispatch, std::size_t limit) {
 
 void NodeClient::deliver_fates(napi_env env, napi_value dispatch, std::size_t count) {
   // buffer: float64 sequence[count], int32 outcome[count], int32 latency[count],
-  //         then of each outcome int32 {status, attempts, route + 2 if read back, error}; error: index into the text's errors, or -1.
+  //         then of each outcome int32 {status, attempts, route + 2 if read back, error}; error: index into the text's
+  //         errors, or -1.
   // text:   {"eventIds": [of each outcome], "errors": […]}; read only by who wants to know.
   const std::span<const Fate> fates = std::span(mail_.fates).subspan(delivered_, count);
   const std::uint32_t first = fates.front().outcome;

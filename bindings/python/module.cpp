@@ -14,6 +14,7 @@
 #include "intilery/version.hpp"
 #include "nearest.hpp"
 #include "registry.hpp"
+#include "row_proof.hpp"
 #include "row_sender.hpp"
 #include "values.hpp"
 
@@ -122,11 +123,17 @@ py::dict stats(const py::object& self) {
 }
 
 py::tuple verify(const py::object& self, const std::vector<std::string>& message_ids, const std::string& user_id,
-                 const py::object& timeout, const py::object& given_up) {
+                 const py::object& timeout, const py::object& given_up, std::optional<std::int64_t> start_ms,
+                 std::optional<std::int64_t> end_ms) {
   GilWaiting waiting(given_up);
+  const auto moment = [](std::optional<std::int64_t> ms) -> std::optional<readback::PageQuery::Moment> {
+    if (!ms) return std::nullopt;
+    return readback::PageQuery::Moment(std::chrono::milliseconds(*ms));
+  };
+  const readback::Where where{.user_id = user_id, .start = moment(start_ms), .end = moment(end_ms)};
   const Verification found =
       opened(self.ptr())
-          .core->verify(message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting,
+          .core->verify(message_ids, where, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting,
                         brand_of(self.ptr()));
   return py::make_tuple(found.expected, found.found, found.missing, found.duplicate);
 }
@@ -238,6 +245,7 @@ PYBIND11_MODULE(_native, module) {
     client.core->set_auth_token(token);
     client.options.auth_token = token;
   });
+  define_row_proof(module);  // before the class that takes one
   define_row_sender(module);
   module.def("did_you_mean", [](const std::string& name, const std::vector<std::string>& known) {
     return did_you_mean(name, std::vector<std::string_view>(known.begin(), known.end()));

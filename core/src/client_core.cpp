@@ -423,36 +423,42 @@ void ClientCore::set_auth_token(std::string token) {
   impl_->post([impl = impl_.get(), token = std::move(token)] { impl->engine.set_token(token, Clock::now()); });
 }
 
-Verification ClientCore::verify(std::span<const std::string> message_ids, std::string_view user_id,
-                                milliseconds timeout, Waiting& waiting, std::uint16_t brand) {
+delivery::ReadResult ClientCore::read(const std::string& path, Clock::time_point deadline, Waiting& waiting,
+                                      std::uint16_t brand) {
   impl_->check_process();
   if (impl_->options.dry_run) {
     throw_error({.kind = ErrorKind::delivery,
                  .code = "dry_run",
                  .message = "nothing was sent (dry_run is on), so there is nothing to read back"});
   }
-  const auto read = [&](const std::string& path, Clock::time_point deadline) {
-    struct Answer {
-      std::mutex mutex;
-      std::condition_variable changed;
-      std::optional<delivery::ReadResult> result;
-    };
-    const auto answer = std::make_shared<Answer>();
-    const auto done = [answer](delivery::ReadResult result) {
-      const std::lock_guard lock(answer->mutex);
-      answer->result = std::move(result);
-      answer->changed.notify_all();
-    };
-    const bool posted = impl_->post([impl = impl_.get(), path, deadline, done, brand] {
-      impl->engine.read({.path = path, .deadline = deadline, .done = done, .brand = brand});
-    });
-    if (!posted) throw_error(closed());
-    std::unique_lock lock(answer->mutex);
-    if (!wait_in_slices(lock, answer->changed, deadline, waiting, [&] { return answer->result.has_value(); })) {
-      throw_error(
-          {.kind = ErrorKind::timeout, .code = "timeout", .message = "reading back took longer than its time-out"});
-    }
-    return std::move(*answer->result);
+  struct Answer {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::optional<delivery::ReadResult> result;
+  };
+  const auto answer = std::make_shared<Answer>();
+  const auto done = [answer](delivery::ReadResult result) {
+    const std::lock_guard lock(answer->mutex);
+    answer->result = std::move(result);
+    answer->changed.notify_all();
+  };
+  const bool posted = impl_->post([impl = impl_.get(), path, deadline, done, brand] {
+    impl->engine.read({.path = path, .deadline = deadline, .done = done, .brand = brand});
+  });
+  if (!posted) throw_error(closed());
+  std::unique_lock lock(answer->mutex);
+  if (!wait_in_slices(lock, answer->changed, deadline, waiting, [&] { return answer->result.has_value(); })) {
+    throw_error(
+        {.kind = ErrorKind::timeout, .code = "timeout", .message = "reading back took longer than its time-out"});
+  }
+  return std::move(*answer->result);
+}
+
+Verification ClientCore::verify(std::span<const std::string> message_ids, const readback::Where& where,
+                                milliseconds timeout, Waiting& waiting, std::uint16_t brand) {
+  impl_->check_process();
+  const auto read_page = [&](const std::string& path, Clock::time_point deadline) {
+    return read(path, deadline, waiting, brand);
   };
   const auto pause = [&](Clock::time_point until) {
     std::mutex mutex;
@@ -460,7 +466,17 @@ Verification ClientCore::verify(std::span<const std::string> message_ids, std::s
     std::unique_lock lock(mutex);
     wait_in_slices(lock, never, until, waiting, [&] { return impl_->queue.closed(); });
   };
-  return readback::verify(message_ids, user_id, Clock::now() + timeout, read, pause);
+  return readback::verify(message_ids, where, Clock::now() + timeout, read_page, pause);
+}
+
+queue::EventPtr ClientCore::row_event(const event::Draft& draft) const {
+  event::MessageId id;
+  return impl_->encoder.encode(draft, id);
+}
+
+queue::EventPtr ClientCore::row_event(const event::ValueSource& source) const {
+  event::MessageId id;
+  return impl_->encoder.encode_message(source, id);
 }
 
 }  // namespace intilery

@@ -18,6 +18,7 @@
 #include "intilery/delivery.hpp"
 #include "intilery/options.hpp"
 #include "queue/event.hpp"
+#include "readback/verifier.hpp"
 #include "waiting.hpp"
 
 namespace intilery {
@@ -118,8 +119,16 @@ class ClientCore {
   bool when_idle(std::function<void()> told);
   Stats stats() const;
   void set_auth_token(std::string token);
-  Verification verify(std::span<const std::string> message_ids, std::string_view user_id,
+  Verification verify(std::span<const std::string> message_ids, const readback::Where& where,
                       std::chrono::milliseconds timeout, Waiting& waiting, std::uint16_t brand = Brands::own);
+  /// Performs one GET behind `/v1/`, paced like everything else.
+  /// \throws TimeoutError at the deadline, ClosedError; DeliveryError with `dry_run`.
+  delivery::ReadResult read(const std::string& path, std::chrono::steady_clock::time_point deadline, Waiting& waiting,
+                            std::uint16_t brand = Brands::own);
+  /// The event that `submit_row` would send. \throws ValidationError.
+  queue::EventPtr row_event(const event::Draft& draft) const;
+  /// The event that `submit_row_message` would send.
+  queue::EventPtr row_event(const event::ValueSource& source) const;
 
  private:
   struct Impl;

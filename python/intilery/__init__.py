@@ -23,7 +23,7 @@ from ._errors import (
 from ._native import Delivery
 from ._native import version as __version__
 from ._options import Options
-from ._results import Flush, Receipt, Sent, Stats, Verification
+from ._results import Flush, Receipt, Sent, SourceVerification, Stats, Verification
 
 __all__ = [
     "AsyncClient",
@@ -39,6 +39,7 @@ __all__ = [
     "QueueFullError",
     "Receipt",
     "Sent",
+    "SourceVerification",
     "SpoolError",
     "Stats",
     "TimeoutError",

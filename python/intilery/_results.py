@@ -80,6 +80,31 @@ class Verification(NamedTuple):
         return not self.missing and not self.duplicate
 
 
+class SourceVerification(NamedTuple):
+    """What reading back showed of a source's rows."""
+
+    rows: int
+    """Read from the source."""
+    rejected: int
+    """Of them, those that can be no event, and so were never sent."""
+    repeated: int
+    """Those with the message id of an earlier row, which is the same event."""
+    expected: int
+    """All others."""
+    found: int
+    pages: int
+    """Requests for reading."""
+    missing: list[tuple[int, str]]
+    """Rows that are not there: each one's number, and its message id (empty if the source's own is no UUID)."""
+    duplicate: list[tuple[int, str]]
+    """Rows of which there is more than one event."""
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.duplicate
+
+
 class Sent(NamedTuple):
     """What became of a source's rows: `rows == delivered + rejected + failed + remaining`.
 

@@ -84,6 +84,8 @@ def _as_json(text: str) -> str:
 class Run:
     """One call of `send_many`. Everything about it is checked before anything is sent."""
 
+    _proof: _native.RowProof | None = None  # gets the rows in the place of the service
+
     def __init__(
         self,
         client: _Base,
@@ -121,7 +123,7 @@ class Run:
             self._checkpoint = self._open_checkpoint(checkpoint, beside)
             self._through = through = self._checkpoint.through if self._checkpoint is not None else 0
             path = Path(rejects) if rejects is not None else _beside(beside, "rejects.ndjson")
-            self._rejects = _Rejects(path or Path("intilery-rejects.ndjson"), through)
+            self._rejects = self._open_rejects(path or Path("intilery-rejects.ndjson"), through)
             broken = [row for row in self.source.broken if limit is None or row.row <= limit]
             if self._stop and broken:
                 raise _stopped(
@@ -137,6 +139,7 @@ class Run:
                 self._stop,
                 [row.row for row in broken],
                 (self.source.names or Names(None, None, None, None, None, False, frozenset())).native(),
+                self._proof,
             )
             self._before = self._checkpoint.tally if self._checkpoint is not None else [0] * 5
             self._resumed = self._before[0]
@@ -152,6 +155,9 @@ class Run:
             if self._checkpoint is not None:
                 self._checkpoint.close()
             raise
+
+    def _open_rejects(self, path: Path, through: int) -> _Rejects:
+        return _Rejects(path, through)
 
     def _open_checkpoint(self, given: str | os.PathLike[str] | bool | None, beside: Path | None) -> Checkpoint | None:
         if given is None or given is False or _native.is_dry_run(self._client):  # a dry run gets nowhere

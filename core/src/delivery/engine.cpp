@@ -235,7 +235,8 @@ Engine::Nap Engine::nap(TimePoint now) {
   const bool refused =
       std::any_of(refusals_.begin(), refusals_.end(), [&](const auto& entry) { return lanes_.waits(entry.first); });
   const bool anything = lanes_.ready() > 0 || lanes_.any_alone() || !retries_.empty() || !reads_.empty() || refused;
-  if (delivery_timeout_ && ((circuit_.open() && anything) || !retries_.empty() || refused || checking())) not_after(next_expiry_);
+  if (delivery_timeout_ && ((circuit_.open() && anything) || !retries_.empty() || refused || checking()))
+    not_after(next_expiry_);
   if (under_way_.size() >= options_.max_connections) {
     nap.wake_at = never;
     return nap;
@@ -506,8 +507,8 @@ void Engine::checked(Read read, ReadResult result, TimePoint now) {
     return settle_found(std::move(*check), now);
   }
   if (now >= read.deadline) {
-    return fail(std::move(check->shipment), "expired", "gave up after " + seconds_text(*delivery_timeout_) + ": " + trouble,
-                now);
+    return fail(std::move(check->shipment), "expired",
+                "gave up after " + seconds_text(*delivery_timeout_) + ": " + trouble, now);
   }
   if (unreadable_.insert(read.brand).second) {
     surroundings_.log(LogLevel::warning, "on_unknown=check is not possible for the brand " +
@@ -521,14 +522,16 @@ void Engine::checked(Read read, ReadResult result, TimePoint now) {
 void Engine::settle_found(Check check, TimePoint now) {
   std::unique_ptr<Shipment> shipment = std::move(check.shipment);
   queue::EventList missing;
-  std::size_t found = 0;
   while (queue::EventPtr event = shipment->events.pop_front()) {
     const std::string* const event_id = check.arrivals.event_id(event->message_id());
     if (event_id == nullptr) {
       missing.push_back(std::move(event));
       continue;
     }
-    ++found;
+    {
+      const std::lock_guard lock(traffic_mutex_);
+      ++traffic_.read_back;
+    }
     auto one = std::make_unique<Shipment>();
     one->events.push_back(std::move(event));
     one->route = shipment->route;
@@ -538,10 +541,6 @@ void Engine::settle_found(Check check, TimePoint now) {
     if (!event_id->empty()) outcome.event_id = *event_id;
     outcome.read_back = true;
     settle(std::move(one), std::move(outcome), now);
-  }
-  {
-    const std::lock_guard lock(traffic_mutex_);
-    traffic_.read_back += found;
   }
   shipment->events = std::move(missing);
   if (!shipment->events.empty()) {

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "event/bad_value.hpp"
-#include "event/json_check.hpp"
 #include "event/timestamp.hpp"
+#include "readback/event_facts.hpp"
 
 namespace intilery::readback {
 
@@ -26,17 +25,9 @@ PageQuery::Moment moment_of(std::int64_t unix_ms) {
 
 ArrivalCheck::ArrivalCheck(const queue::EventList& events, std::int64_t sent_ms) : sent_ms_(sent_ms) {
   for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
-    std::string user_id;
-    std::int64_t time_ms = sent_ms;
-    const std::string object = std::string(event->bytes()) + "}";
-    for (const event::JsonMember& member : event::members_of(object)) {
-      if (member.key == "userId") user_id = event::unescape(member.value);
-      if (member.key != "timestamp") continue;
-      try {
-        time_ms = event::parse_timestamp(event::unescape(member.value));
-      } catch (const event::BadValue&) {  // then by when it was sent
-      }
-    }
+    const EventFacts facts = facts_of(*event);
+    const std::string& user_id = facts.user_id;
+    const std::int64_t time_ms = facts.time_ms.value_or(sent_ms);
     if (!sought_.try_emplace(event->message_id(), Sought{user_id, {}}).second) continue;
     ++missing_;
     Span& span = users_.try_emplace(user_id, Span{time_ms, time_ms}).first->second;
@@ -105,7 +96,9 @@ void ArrivalCheck::take(const nlohmann::json& page) {
   if (full && query.from < reach) return;
   cut_ |= full;
   queries_.pop_front();
-  const auto is_needless = [&](const PageQuery& other) { return !other.id.empty() && users_.at(other.id).missing == 0; };
+  const auto is_needless = [&](const PageQuery& other) {
+    return !other.id.empty() && users_.at(other.id).missing == 0;
+  };
   while (!queries_.empty() && is_needless(queries_.front())) queries_.pop_front();
 
   if (!queries_.empty() || !std::exchange(asks_account_, false)) return;
