@@ -22,6 +22,7 @@ from rich.live import Live
 from rich.table import Table
 
 from . import Client, IntileryError, Sent, __version__
+from . import _cli_verify
 from ._send_many import Run
 
 EXIT_INCOMPLETE = 1
@@ -154,6 +155,9 @@ def send(
             report.refuse(error)
             raise typer.Exit(EXIT_USAGE) from None
         raise typer.Exit(_follow(client, run, report))
+
+
+app.command("verify", help=_cli_verify.HELP)(_cli_verify.verify)
 
 
 @contextlib.contextmanager
