@@ -21,8 +21,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from . import Client, IntileryError, Sent, __version__
-from . import _cli_verify
+from . import Client, IntileryError, Sent, __version__, _cli_verify
 from ._send_many import Run
 
 EXIT_INCOMPLETE = 1

@@ -202,5 +202,7 @@ class _Report(logging.Handler):
                 shown = ", ".join(f"{row:,}" for row, _ in rows[:_SHOWN]) + (", …" if len(rows) > _SHOWN else "")
                 print(f"  {len(rows):,} {what}: row {shown}")
         if state.expected and not state.found:
-            print("None is there: were they sent with other options? If the service goes by when it got them, say --since")
+            print(
+                "None is there: were they sent with other options? If the service goes by when it got them, say --since"
+            )
         return code

@@ -197,7 +197,9 @@ def test_ctrl_c_ends_the_command_and_says_how_far_it_was(sandbox: Sandbox) -> No
     with sandbox.client() as client:
         client.send_many(path, **ARGUMENTS, limit=200)
     command = [sys.executable, "-m", "intilery", "verify", path, *FLAGS, "--timeout", "60"]
-    running = subprocess.Popen(command, env=environment(sandbox), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, env=environment(sandbox), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     until = time.monotonic() + 30
     while not any(request.action == "events" for request in sandbox.requests()) and time.monotonic() < until:
         time.sleep(0.02)
