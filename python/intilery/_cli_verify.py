@@ -31,7 +31,7 @@ HELP = """Read back whether each row of a file, or of a query, arrived, once: th
 Give the SOURCE and the options that it was sent with: the rows' message ids follow from them. Nothing is sent. The
 events of the rows' own time are read at the account's pace, 100 with each request.
 
-  intilery verify orders.csv --event "Order Completed" --user-id customer --timestamp ordered_at --timezone Europe/London
+  intilery verify orders.csv --event "Order Completed" --user-id customer --timestamp ordered_at --timezone UTC
 
 Exit codes: 0 every row is there once (but those that can be no event); 1 some are missing, or there more than once; 2
 the command does not fit the source; 3 reading ended early; 130 Ctrl-C.
