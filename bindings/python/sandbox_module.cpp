@@ -60,7 +60,8 @@ PYBIND11_MODULE(_sandbox, module) {
   py::class_<Sandbox>(module, "Sandbox")
       .def(py::init(&start), Release(), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("token"),
            py::arg("client_id"), py::arg("account_id"), py::arg("brand_ids"), py::arg("rate_limit"), py::arg("burst"),
-           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("visible_after"), py::arg("faults"))
+           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("visible_after"),
+           py::arg("faults"))
       .def("url", &Sandbox::url)
       .def("port", &Sandbox::port)
       .def("stop", &Sandbox::stop, Release())

@@ -1220,7 +1220,8 @@ class CheckTest : public EngineTest {
   }
   static std::string page(const std::vector<std::string>& message_ids) {
     nlohmann::json events = nlohmann::json::array();
-    for (const std::string& id : message_ids) events.push_back({{"eventId", "e-" + id}, {"rawData", {{"messageId", id}}}});
+    for (const std::string& id : message_ids)
+      events.push_back({{"eventId", "e-" + id}, {"rawData", {{"messageId", id}}}});
     return nlohmann::json{{"events", events}}.dump();
   }
   /// A batch of an event of each user, of which nothing is heard again.
@@ -1378,7 +1379,9 @@ TEST_F(CheckTest, WhereReadingIsNotAllowedEventsAreSentAgainAndTheLogSaysSoOnce)
     answer(200);
     EXPECT_FALSE(fates.at(id).read_back);
   }
-  const auto about = [](const std::string& line) { return line.find("on_unknown=check is not possible") != std::string::npos; };
+  const auto about = [](const std::string& line) {
+    return line.find("on_unknown=check is not possible") != std::string::npos;
+  };
   EXPECT_EQ(std::count_if(log.begin(), log.end(), about), 1) << log.at(0);
 
   engine->set_token("another", now);
@@ -1482,7 +1485,8 @@ TEST_F(CheckTest, ThatReadingWorksDoesNotEndAPauseOfSending) {
 
 TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
   nlohmann::json every = nlohmann::json::array();
-  for (int i = 0; i < 400; ++i) every.push_back({{"eventId", "e"}, {"rawData", {{"messageId", "m" + std::to_string(i)}}}});
+  for (int i = 0; i < 400; ++i)
+    every.push_back({{"eventId", "e"}, {"rawData", {{"messageId", "m" + std::to_string(i)}}}});
   const std::string every_event = every.dump();
   for (const unsigned seed : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u}) {
     SCOPED_TRACE(seed);

@@ -26,7 +26,7 @@ struct Receipt {
   int status = 0;                       ///< HTTP status of the last answer; 0: no answer.
   int attempts = 0;                     ///< Requests that carried the event.
   Route route = Route::event;
-  std::chrono::microseconds latency{0};    ///< From the call to the fate.
+  std::chrono::microseconds latency{0};  ///< From the call to the fate.
   /// It was never acknowledged, and found by reading back (`OnUnknown::check`); then it has an `event_id` in any case.
   bool read_back = false;
   std::shared_ptr<const ErrorInfo> error;  ///< Why it failed; empty if it was delivered.

@@ -40,7 +40,8 @@ enum class OnInvalid {
 /// What happens to an event that was sent and never answered.
 enum class OnUnknown {
   resend,  ///< It is sent again, with the same message id.
-  check,   ///< After `check_delay` it is looked for among the events that can be read back, and sent again if it is not there.
+  check,   ///< After `check_delay` it is looked for among the events that can be read back, and sent again if it is not
+           ///< there.
 };
 
 /// What an event in the spool survives once its call has returned.

@@ -163,7 +163,7 @@ class Engine {
   std::multimap<TimePoint, std::unique_ptr<Shipment>> retries_;  ///< By `not_before`.
   std::deque<Read> reads_;
   std::set<std::uint16_t> unreadable_;  ///< Brands whose events cannot be read back, so that nothing can be checked.
-  bool new_first_ = false;  ///< After a 429, so that an event which gets nothing else holds nobody up.
+  bool new_first_ = false;              ///< After a 429, so that an event which gets nothing else holds nobody up.
   std::unordered_map<std::uint64_t, UnderWay> under_way_;
   std::uint64_t last_id_ = 0;
   TimePoint next_expiry_{};
