@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -50,7 +51,8 @@ class Sought {
   template <class Wanted>
   std::vector<Message> select(Wanted wanted) const;
 
-  std::vector<Entry> messages_;  ///< Once sealed, sorted by their keys.
+  std::deque<Entry>
+      messages_;  ///< Once sealed, sorted by their keys. No vector, which would need twice the memory to grow.
   std::size_t found_ = 0;
   std::size_t repeated_ = 0;
 };
