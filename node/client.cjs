@@ -160,6 +160,18 @@ function timeoutOf(options, method) {
 }
 
 const nothing = () => {}
+function momentOf(options, name) {
+  const moment = options?.[name]
+  if (moment === undefined) return undefined
+  if (!(moment instanceof Date) || Number.isNaN(moment.getTime())) {
+    throw new ConfigurationError({
+      code: 'wrong_type',
+      path: name,
+      message: `${name} of verify must be a valid Date, not ${describe(moment)}`,
+    })
+  }
+  return moment.getTime()
+}
 
 /** Says of a message that `beforeSend` has seen it. */
 const seen = {}
@@ -382,7 +394,8 @@ class Client extends EventEmitter {
       })
     }
     const brand = this.#brand >>> brandShift
-    return this.#whole.#ask((call) => this.#whole.#wires.verify(call, ids, options.userId, timeout, brand))
+    const [start, end] = ['start', 'end'].map((name) => momentOf(options, name))
+    return this.#whole.#ask((call) => this.#whole.#wires.verify(call, ids, options.userId, timeout, brand, start, end))
   }
 
   events(query = {}) {

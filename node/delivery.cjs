@@ -90,8 +90,9 @@ class Fates {
       eventId: this.#texts().eventIds[this.#numbers[row]] ?? undefined,
       status: this.#numbers[at],
       attempts: this.#numbers[at + 1],
-      route: routes[this.#numbers[at + 2]],
+      route: routes[this.#numbers[at + 2] & 1],
       latency: this.#numbers[this.#count + row] / 1000,
+      readBack: this.#numbers[at + 2] >= 2,
     }
   }
 }

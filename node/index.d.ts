@@ -64,6 +64,10 @@ export interface Options {
   retryMax?: number
   /** How long an event may fail or find no server. Default: 300000. */
   deliveryTimeout?: number
+  /** An event that was sent and never answered: `resend` it, or `check` first, by reading back, whether it is there. */
+  onUnknown?: 'resend' | 'check'
+  /** How long `check` waits before it reads. What the service shows later than that is sent twice. Default: 5000. */
+  checkDelay?: number
   /** How long one request may take. Default: 15000. */
   requestTimeout?: number
   /** How long connecting may take. Default: 5000. */
@@ -160,6 +164,8 @@ export interface Receipt {
   route: 'event' | 'batch'
   /** Milliseconds from the call to the fate. */
   latency: number
+  /** It was never acknowledged, and found by reading back (`onUnknown: 'check'`); then it has its `eventId`. */
+  readBack: boolean
 }
 
 /**
@@ -194,6 +200,8 @@ export interface Stats {
   inFlight: number
   queuedBytes: number
   retried: number
+  /** Events that were never acknowledged, and found by reading back. */
+  readBack: number
   bytesSent: number
   /** By HTTP status; 0: no answer. */
   requests: Record<string, number>
@@ -475,12 +483,14 @@ export class Client extends EventEmitter<ClientEvents> {
   drained(): Promise<void>
   /**
    * Reads back which of these messages arrived, waiting up to `timeout` (default 30000) for those that are not there yet.
-   * `userId` reads only that user's events, which is far quicker. Rejects with DeliveryError, AuthError, TimeoutError or
+   * `userId` reads only that user's events, which is far quicker. With a `start`, all events from then on are read,
+   * however many; without, the newest 10,000, and those since the ids were made if they say when (as the client's own
+   * do). Rejects with DeliveryError, AuthError, TimeoutError or
    * ClosedError.
    */
   verify(
     messages: Iterable<string | { messageId: string }>,
-    options?: { userId?: string; timeout?: number },
+    options?: { userId?: string; timeout?: number; start?: Date; end?: Date },
   ): Promise<Verification>
   /**
    * Reads events back, paced like everything else: `for await (const event of client.events({ userId }))`.

@@ -17,6 +17,7 @@ const defaults = {
   maxRequestBytes: 0,
   maxStoredBytes: 0,
   store: '',
+  visibleAfter: 0,
   faults: [],
 }
 

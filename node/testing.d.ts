@@ -23,10 +23,12 @@ export interface SandboxOptions {
   maxStoredBytes?: number
   /** A SQLite file that keeps accepted events; a sandbox that is given it again still has them. Default: none. */
   store?: string
+  /** Milliseconds from an event's arrival until it can be read back; `events` has it at once. Default: 0. */
+  visibleAfter?: number
   faults?: Fault[]
 }
 
-/** A rule of misbehaviour; the first that applies to a POST is used. */
+/** A rule of misbehaviour; the first that applies to a POST, or to a GET that it names by its `action`, is used. */
 export interface Fault {
   /** Which requests: of this action, */
   action?: string

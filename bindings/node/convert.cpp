@@ -83,6 +83,7 @@ Napi::Object to_js(Napi::Env env, const Stats& stats) {
   object.Set("inFlight", number(env, stats.in_flight));
   object.Set("queuedBytes", number(env, stats.queued_bytes));
   object.Set("retried", number(env, stats.retried));
+  object.Set("readBack", number(env, stats.read_back));
   object.Set("bytesSent", number(env, stats.bytes_sent));
   Napi::Object requests = Napi::Object::New(env);
   for (const auto& [status, count] : stats.requests) requests.Set(std::to_string(status), number(env, count));

@@ -140,10 +140,17 @@ Napi::Object NodeClient::wires(Napi::Env env) {
     std::string user_id = info[2].IsString() ? info[2].As<Napi::String>() : std::string();
     const auto timeout = timeout_of(info[3]).value_or(std::chrono::seconds(30));
     const auto brand = static_cast<std::uint16_t>(info[4].As<Napi::Number>().Uint32Value());
-    client.run(info[0].As<Napi::Number>(),
-               [&client, ids = std::move(ids), user_id = std::move(user_id), timeout, brand](Waiting& waiting) {
-                 return Result(client.core_->verify(ids, user_id, timeout, waiting, brand));
-               });
+    const auto moment = [](const Napi::Value& value) -> std::optional<readback::PageQuery::Moment> {
+      if (!value.IsNumber()) return std::nullopt;
+      return readback::PageQuery::Moment(std::chrono::milliseconds(value.As<Napi::Number>().Int64Value()));
+    };
+    const auto start = moment(info[5]);
+    const auto end = moment(info[6]);
+    client.run(info[0].As<Napi::Number>(), [&client, ids = std::move(ids), user_id = std::move(user_id), timeout, brand,
+                                            start, end](Waiting& waiting) {
+      const readback::Where where{.user_id = user_id, .start = start, .end = end};
+      return Result(client.core_->verify(ids, where, timeout, waiting, brand));
+    });
     return info.Env().Undefined();
   });
   add("openReading", [](NodeClient&, const Napi::CallbackInfo& info) -> Napi::Value {
@@ -297,7 +304,8 @@ bool NodeClient::deliver(napi_env env, napi_value dispatch, std::size_t limit) {
 
 void NodeClient::deliver_fates(napi_env env, napi_value dispatch, std::size_t count) {
   // buffer: float64 sequence[count], int32 outcome[count], int32 latency[count],
-  //         then of each outcome int32 {status, attempts, route, error}; error: index into the text's errors, or -1.
+  //         then of each outcome int32 {status, attempts, route + 2 if read back, error}; error: index into the text's
+  //         errors, or -1.
   // text:   {"eventIds": [of each outcome], "errors": […]}; read only by who wants to know.
   const std::span<const Fate> fates = std::span(mail_.fates).subspan(delivered_, count);
   const std::uint32_t first = fates.front().outcome;
@@ -326,7 +334,7 @@ void NodeClient::deliver_fates(napi_env env, napi_value dispatch, std::size_t co
     last_error = shared.error ? shared.error.get() : last_error;
     *row++ = shared.status;
     *row++ = shared.attempts;
-    *row++ = static_cast<std::int32_t>(shared.route);
+    *row++ = static_cast<std::int32_t>(shared.route) + (shared.read_back ? 2 : 0);
     *row++ = shared.error ? static_cast<std::int32_t>(errors.size() - 1) : -1;
   }
   // An answer's body is the server's: it may hold any bytes.

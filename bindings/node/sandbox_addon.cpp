@@ -3,6 +3,8 @@
 
 #include <napi.h>
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,6 +39,7 @@ SandboxOptions options_of(const Napi::Object& given) {
           .max_request_bytes = static_cast<std::size_t>(number("maxRequestBytes")),
           .max_stored_bytes = static_cast<std::size_t>(number("maxStoredBytes")),
           .store = text("store"),
+          .visible_after = std::chrono::milliseconds(static_cast<std::int64_t>(number("visibleAfter"))),
           .faults = text("faults")};
 }
 

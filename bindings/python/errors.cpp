@@ -61,7 +61,8 @@ py::object make_receipt(const Receipt& receipt) {
   if (receipt.error) error = make_error(*receipt.error);
   return py::handle(registry().make_receipt)(text(receipt.message_id), event_id, receipt.status, receipt.attempts,
                                              receipt.route == Route::event ? "event" : "batch",
-                                             std::chrono::duration<double>(receipt.latency).count(), error);
+                                             std::chrono::duration<double>(receipt.latency).count(), error,
+                                             receipt.read_back);
 }
 
 }  // namespace intilery::python

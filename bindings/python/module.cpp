@@ -17,6 +17,7 @@
 #include "printable.hpp"
 #include "readback/reader.hpp"
 #include "registry.hpp"
+#include "row_proof.hpp"
 #include "row_sender.hpp"
 #include "spool.hpp"
 #include "values.hpp"
@@ -132,6 +133,7 @@ py::dict stats(const py::object& self) {
   out["in_flight"] = stats.in_flight;
   out["queued_bytes"] = stats.queued_bytes;
   out["retried"] = stats.retried;
+  out["read_back"] = stats.read_back;
   out["bytes_sent"] = stats.bytes_sent;
   out["requests"] = stats.requests;
   out["rate_left"] = stats.rate_left;
@@ -140,11 +142,17 @@ py::dict stats(const py::object& self) {
 }
 
 py::tuple verify(const py::object& self, const std::vector<std::string>& message_ids, const std::string& user_id,
-                 const py::object& timeout, const py::object& given_up) {
+                 const py::object& timeout, const py::object& given_up, std::optional<std::int64_t> start_ms,
+                 std::optional<std::int64_t> end_ms) {
   GilWaiting waiting(given_up);
+  const auto moment = [](std::optional<std::int64_t> ms) -> std::optional<readback::PageQuery::Moment> {
+    if (!ms) return std::nullopt;
+    return readback::PageQuery::Moment(std::chrono::milliseconds(*ms));
+  };
+  const readback::Where where{.user_id = user_id, .start = moment(start_ms), .end = moment(end_ms)};
   const Verification found =
       opened(self.ptr())
-          .core->verify(message_ids, user_id, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting,
+          .core->verify(message_ids, where, timeout_of(timeout).value_or(std::chrono::hours(24 * 365)), waiting,
                         brand_of(self.ptr()));
   return py::make_tuple(found.expected, found.found, found.missing, found.duplicate);
 }
@@ -279,6 +287,7 @@ PYBIND11_MODULE(_native, module) {
     client.options.auth_token = token;
   });
   module.def("diagnose", &diagnose);
+  define_row_proof(module);  // before the class that takes one
   define_row_sender(module);
   define_spool(module);
   module.def("did_you_mean", [](const std::string& name, const std::vector<std::string>& known) {

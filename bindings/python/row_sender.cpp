@@ -21,6 +21,7 @@
 #include "gil_waiting.hpp"
 #include "rows/json_row.hpp"
 #include "rows/row_ledger.hpp"
+#include "rows/row_proof.hpp"
 #include "rows/row_ranges.hpp"
 #include "values.hpp"
 
@@ -110,7 +111,7 @@ enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, times
 class RowSender {
  public:
   RowSender(py::object client, std::string_view action, std::string event, std::string source, rows::RowRanges before,
-            bool stop, std::vector<std::uint64_t> broken, rows::Columns columns)
+            bool stop, std::vector<std::uint64_t> broken, rows::Columns columns, std::shared_ptr<rows::RowProof> proof)
       : client_(std::move(client)),
         action_(event::action_named(action)),
         event_(std::move(event)),
@@ -119,6 +120,7 @@ class RowSender {
         stop_(stop),
         broken_(std::move(broken)),
         columns_(std::move(columns)),
+        proof_(std::move(proof)),
         ledger_(std::make_shared<rows::RowLedger>(before_)) {}
 
   /// Where the rows come from: an object with Arrow's stream interface.
@@ -358,7 +360,10 @@ class RowSender {
 
   void submit(OpenClient& client, const Draft& draft, std::uintptr_t tag, StepWaiting& waiting) {
     const std::uint16_t brand = brand_of(client_.ptr());
-    if (!client.before_send) return client.core->submit_row(draft, tag, waiting, waiting.may_wait(), brand);
+    if (!client.before_send) {
+      if (proof_) return prove(*client.core->row_event(draft), draft, tag);
+      return client.core->submit_row(draft, tag, waiting, waiting.may_wait(), brand);
+    }
     const std::string preview = client.core->preview(draft);  // the message id is of what the row says
     waiting.with_gil([&] {
       py::dict message = py::module_::import("json").attr("loads")(preview);
@@ -376,8 +381,17 @@ class RowSender {
       const py::object object = as_dict({returned.ptr(), client.default_function.ptr()});
       if (!object) throw before_send_returned(kind_of(returned.ptr()));
       const PyValue whole{object.ptr(), client.default_function.ptr()};
+      if (proof_) return prove(*client.core->row_event(source_of(whole)), draft, tag);
       client.core->submit_row_message(source_of(whole), tag, waiting, waiting.may_wait(), brand);
     });
+  }
+
+  /// In the place of sending: the row's event is one to be looked for.
+  void prove(const queue::Event& event, const Draft& draft, std::uintptr_t tag) {
+    proof_->add(number_, event, draft.timestamp_ms || draft.timestamp.data() != nullptr);
+    static const auto delivered = std::make_shared<const Outcome>();
+    const Finished finished{.tag = tag, .event = &event, .outcome = delivered};
+    rows::RowLedger::settle({&finished, 1});
   }
 
   py::object client_;
@@ -389,6 +403,7 @@ class RowSender {
   std::vector<std::uint64_t> broken_;
   rows::Columns columns_;
   std::optional<event::Repeats> repeats_;  ///< Of a source without an order.
+  std::shared_ptr<rows::RowProof> proof_;  ///< Null: the rows are sent.
   std::shared_ptr<rows::RowLedger> ledger_;
   py::object capsule_;  ///< Owns the stream.
   std::optional<ArrowStream> stream_;
@@ -421,11 +436,13 @@ void define_row_sender(py::module_& module) {
   py::class_<RowSender>(module, "RowSender")
       .def(py::init([](py::object client, const std::string& action, const std::string& event, std::string source,
                        const std::string& before, bool stop, std::vector<std::uint64_t> broken,
-                       const py::dict& columns) {
-        return std::make_unique<RowSender>(std::move(client), action, event, std::move(source),
-                                           rows::RowRanges::parse(before), stop, std::move(broken),
-                                           columns_of(columns));
-      }))
+                       const py::dict& columns, std::shared_ptr<rows::RowProof> proof) {
+             return std::make_unique<RowSender>(std::move(client), action, event, std::move(source),
+                                                rows::RowRanges::parse(before), stop, std::move(broken),
+                                                columns_of(columns), std::move(proof));
+           }),
+           py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(),
+           py::arg() = py::none())
       .def("open", &RowSender::open)
       .def("step", &RowSender::step)
       .def("unordered", &RowSender::unordered)

@@ -2,6 +2,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
+#include <cmath>
+
 #include "command.hpp"
 #include "intilery/testing.hpp"
 
@@ -16,7 +19,7 @@ namespace {
 std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, std::string client_id,
                                std::string account_id, std::vector<std::string> brand_ids, double rate_limit,
                                double burst, const std::string& profile, std::size_t max_request_bytes,
-                               std::size_t max_stored_bytes, std::string store, std::string faults) {
+                               std::size_t max_stored_bytes, double visible_after, std::string store, std::string faults) {
   if (profile != "guide" && profile != "vendor") throw std::invalid_argument("profile must be guide or vendor");
   SandboxOptions options{.host = std::move(host),
                          .port = port,
@@ -30,6 +33,7 @@ std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, st
                          .max_request_bytes = max_request_bytes,
                          .max_stored_bytes = max_stored_bytes,
                          .store = std::move(store),
+                         .visible_after = std::chrono::milliseconds(std::llround(visible_after * 1000)),
                          .faults = std::move(faults)};
   return std::make_unique<Sandbox>(std::move(options));
 }
@@ -57,7 +61,7 @@ PYBIND11_MODULE(_sandbox, module) {
   py::class_<Sandbox>(module, "Sandbox")
       .def(py::init(&start), Release(), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("token"),
            py::arg("client_id"), py::arg("account_id"), py::arg("brand_ids"), py::arg("rate_limit"), py::arg("burst"),
-           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("store"),
+           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("store"), py::arg("visible_after"),
            py::arg("faults"))
       .def("url", &Sandbox::url)
       .def("port", &Sandbox::port)

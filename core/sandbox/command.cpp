@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -66,6 +67,10 @@ int run_sandbox_command(const std::string& name, const std::vector<std::string>&
       ->transform(CLI::CheckedTransformer(profiles));
   app.add_option("--max-request-bytes", options.max_request_bytes, "Default: what the profile says.");
   app.add_option("--store", options.store, "A SQLite file that keeps what was accepted, over restarts.");
+  double visible_after = 0;
+  app.add_option("--visible-after", visible_after, "Seconds from an event's arrival until it can be read back.")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 86'400.0));
   app.add_option("--faults", faults, "A JSON array of fault rules, or a file with one.");
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them
   try {
@@ -76,6 +81,7 @@ int run_sandbox_command(const std::string& name, const std::vector<std::string>&
     return 2;
   }
   try {
+    options.visible_after = std::chrono::milliseconds(std::llround(visible_after * 1000));
     if (!faults.empty()) options.faults = file_or_text(faults);
     Sandbox sandbox(std::move(options));
     std::cout << sandbox.url() << std::endl;

@@ -47,6 +47,7 @@ void EventStore::add(const Call& call) {
   const std::string timestamp = text_of(*call.call, "timestamp");
   StoredEvent event;
   event.time_ms = parse_wire_time(timestamp).value_or(call.received_ms);
+  event.received_ms = call.received_ms;
   event.name = text_of(*call.call, "event");
   if (event.name.empty()) event.name = call.action;
 
@@ -108,7 +109,11 @@ void EventStore::tidy() {
   for (std::size_t i = 0; i < profiles_.size(); ++i) by_user_id_.emplace(profiles_[i].user_id, i);
 }
 
-void EventStore::clear() { *this = EventStore(max_bytes_); }
+void EventStore::clear() { *this = EventStore(max_bytes_, visible_after_ms_); }
+
+bool EventStore::is_visible(std::int64_t received_ms) const {
+  return visible_after_ms_ == 0 || received_ms + visible_after_ms_ <= wire_now();
+}
 
 std::string EventStore::page_of(Index& index, bool& sorted, const EventQuery& query) {
   const auto earlier = [&](std::uint32_t a, std::uint32_t b) { return at(a).time_ms < at(b).time_ms; };
@@ -128,9 +133,10 @@ std::string EventStore::page_of(Index& index, bool& sorted, const EventQuery& qu
                             [&](std::int64_t ms, std::uint32_t e) { return ms < at(e).time_ms; });
   }
   Index filtered;
-  if (!query.include.empty() || !query.exclude.empty()) {
-    std::copy_if(first, last, std::back_inserter(filtered),
-                 [&](std::uint32_t e) { return matches(query, at(e).name); });
+  if (!query.include.empty() || !query.exclude.empty() || visible_after_ms_ > 0) {
+    std::copy_if(first, last, std::back_inserter(filtered), [&](std::uint32_t e) {
+      return matches(query, at(e).name) && is_visible(at(e).received_ms);
+    });
     first = filtered.begin();
     last = filtered.end();
   }
@@ -164,11 +170,13 @@ std::vector<const EventStore::Profile*> EventStore::find(const std::string& id_t
   std::vector<const Profile*> found;
   if (id_type == "userId") {
     const auto entry = by_user_id_.find(id);
-    if (entry != by_user_id_.end()) found.push_back(&profiles_[entry->second]);
+    if (entry != by_user_id_.end() && is_visible(profiles_[entry->second].first_seen_ms))
+      found.push_back(&profiles_[entry->second]);
     return found;
   }
   for (const Profile& profile : profiles_) {
-    if (id_type == "id" ? profile.id == id : text_of(profile.traits, "email") == id) found.push_back(&profile);
+    const bool is_meant = id_type == "id" ? profile.id == id : text_of(profile.traits, "email") == id;
+    if (is_meant && is_visible(profile.first_seen_ms)) found.push_back(&profile);
   }
   return found;
 }

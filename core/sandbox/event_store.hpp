@@ -18,6 +18,7 @@ namespace intilery::testing {
 /// One stored event. Its JSON text is made once, on arrival.
 struct StoredEvent {
   std::int64_t time_ms = 0;  ///< Its own timestamp, or its arrival.
+  std::int64_t received_ms = 0;
   std::string name;
   std::string json;  ///< As the read API shows it.
 };
@@ -38,7 +39,9 @@ class EventStore {
  public:
   /// \param max_bytes bound on what is remembered. The oldest events go first, and with its last event a profile.
   /// 0: no bound.
-  explicit EventStore(std::size_t max_bytes = 0) : max_bytes_(max_bytes) {}
+  /// \param visible_after_ms how long after their arrival the read API's views show events and new profiles.
+  explicit EventStore(std::size_t max_bytes = 0, std::int64_t visible_after_ms = 0)
+      : max_bytes_(max_bytes), visible_after_ms_(visible_after_ms) {}
 
   struct Call {
     std::string action;
@@ -90,8 +93,10 @@ class EventStore {
   std::optional<std::string> show(const std::string& id_type, const std::string& id,
                                   const std::function<std::string(const Profile&)>& view);
   static nlohmann::json meta_of(const Profile& profile);
+  bool is_visible(std::int64_t received_ms) const;
 
   std::size_t max_bytes_;
+  std::int64_t visible_after_ms_;
   std::size_t bytes_ = 0;
   std::deque<StoredEvent> events_;
   std::size_t first_ = 0;   ///< The place of the first of them.

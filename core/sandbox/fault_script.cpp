@@ -156,8 +156,9 @@ std::optional<Fault> FaultScript::next_before_body(const std::string& action) {
   return std::nullopt;
 }
 
-std::optional<Fault> FaultScript::next(const std::string& action, const json& body) {
+std::optional<Fault> FaultScript::next(const std::string& action, const json& body, bool reads) {
   for (Rule& rule : rules_) {
+    if (reads && rule.action.empty()) continue;
     if (!is_before_body(rule.fault) && applies(rule, action, body)) return rule.fault;
   }
   return std::nullopt;

@@ -49,7 +49,8 @@ class FaultScript {
   /// What is to happen before a request's body is read: a reset, or nothing.
   std::optional<Fault> next_before_body(const std::string& action);
   /// \param body the request's JSON, or a discarded value.
-  std::optional<Fault> next(const std::string& action, const nlohmann::json& body);
+  /// \param reads a request that changes nothing: only rules that name its action apply.
+  std::optional<Fault> next(const std::string& action, const nlohmann::json& body, bool reads = false);
 
  private:
   struct Rule {

@@ -117,6 +117,7 @@ struct Sandbox::Impl : State {
       throw std::invalid_argument("others can reach " + options.host +
                                   ": give the sandbox a token of your own (INTILERY_AUTH_TOKEN)");
     }
+    if (options.visible_after.count() < 0) throw std::invalid_argument("visible_after must not be negative");
     if (options.port < 0 || options.port > 65'535) throw std::invalid_argument("port must be from 0 to 65535");
     server = std::make_unique<HttpServer>(
         options.host, options.port, [this](HttpRequest request) { return serve(std::move(request)); },
@@ -191,9 +192,9 @@ struct Sandbox::Impl : State {
       body = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
 
     std::optional<Fault> fault;
-    if (post) {
+    {
       const std::lock_guard lock(mutex);
-      fault = faults.next(action, body);
+      fault = faults.next(action, body, /*reads=*/!post);
     }
     if (!fault) return gate(request, address, action, body, received, stored);
     wait(fault->delay);

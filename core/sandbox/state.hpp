@@ -22,7 +22,7 @@ struct State {
       : options(std::move(given)),
         bucket(options.rate_limit, options.burst, std::chrono::steady_clock::now()),
         faults(options.faults),
-        store(options.max_stored_bytes) {
+        store(options.max_stored_bytes, options.visible_after.count()) {
     if (options.store.empty()) return;
     kept = std::make_unique<StoredCalls>(options.store);
     kept->read([&](const EventStore::Call& call) { store.add(call); });

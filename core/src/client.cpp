@@ -457,8 +457,11 @@ Stats Client::stats() const { return impl_->core.stats(); }
 void Client::set_auth_token(std::string token) { impl_->core.set_auth_token(std::move(token)); }
 
 Verification Client::verify(std::span<const std::string> message_ids, std::string_view user_id,
-                            std::chrono::milliseconds timeout) {
-  return impl_->core.verify(message_ids, user_id, timeout, impl_->waiting, brand_);
+                            std::chrono::milliseconds timeout,
+                            std::optional<std::chrono::system_clock::time_point> start,
+                            std::optional<std::chrono::system_clock::time_point> end) {
+  const readback::Where where{.user_id = user_id, .start = start, .end = end};
+  return impl_->core.verify(message_ids, where, timeout, impl_->waiting, brand_);
 }
 
 Reading<Event> Client::events(EventQuery query) {

@@ -458,11 +458,11 @@ delivery::ReadResult ClientCore::read(const std::string& path, TimePoint deadlin
   return std::move(*answer->result);
 }
 
-Verification ClientCore::verify(std::span<const std::string> message_ids, std::string_view user_id,
+Verification ClientCore::verify(std::span<const std::string> message_ids, const readback::Where& where,
                                 milliseconds timeout, Waiting& waiting, std::uint16_t brand) {
   impl_->check_reading();
-  const auto read = [&](const std::string& path, TimePoint deadline) {
-    return this->read(path, deadline, waiting, brand);
+  const auto read_page = [&](const std::string& path, TimePoint deadline) {
+    return read(path, deadline, waiting, brand);
   };
   const auto pause = [&](Clock::time_point until) {
     std::mutex mutex;
@@ -470,7 +470,17 @@ Verification ClientCore::verify(std::span<const std::string> message_ids, std::s
     std::unique_lock lock(mutex);
     wait_in_slices(lock, never, until, waiting, [&] { return impl_->queue.closed(); });
   };
-  return readback::verify(message_ids, user_id, Clock::now() + timeout, read, pause);
+  return readback::verify(message_ids, where, Clock::now() + timeout, read_page, pause);
+}
+
+queue::EventPtr ClientCore::row_event(const event::Draft& draft) const {
+  event::MessageId id;
+  return impl_->encoder.encode(draft, id);
+}
+
+queue::EventPtr ClientCore::row_event(const event::ValueSource& source) const {
+  event::MessageId id;
+  return impl_->encoder.encode_message(source, id);
 }
 
 }  // namespace intilery

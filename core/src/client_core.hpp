@@ -18,6 +18,7 @@
 #include "intilery/delivery.hpp"
 #include "intilery/options.hpp"
 #include "queue/event.hpp"
+#include "readback/verifier.hpp"
 #include "waiting.hpp"
 
 namespace intilery {
@@ -32,6 +33,7 @@ struct Outcome {
   int status = 0;
   int attempts = 0;
   Route route = Route::event;
+  bool read_back = false;
   std::shared_ptr<const ErrorInfo> error;  ///< Without `message_id`. Empty: delivered.
   bool closing = false;                    ///< Failed for no other reason than that the client was closed.
   bool away = false;                       ///< Given up since the service was away, or its token refused, for too long.
@@ -124,8 +126,16 @@ class ClientCore {
   bool when_idle(std::function<void()> told);
   Stats stats() const;
   void set_auth_token(std::string token);
-  Verification verify(std::span<const std::string> message_ids, std::string_view user_id,
+  Verification verify(std::span<const std::string> message_ids, const readback::Where& where,
                       std::chrono::milliseconds timeout, Waiting& waiting, std::uint16_t brand = Brands::own);
+  /// Performs one GET behind `/v1/`, paced like everything else.
+  /// \throws TimeoutError at the deadline, ClosedError; DeliveryError with `dry_run`.
+  delivery::ReadResult read(const std::string& path, TimePoint deadline, Waiting& waiting,
+                            std::uint16_t brand = Brands::own);
+  /// The event that `submit_row` would send. \throws ValidationError.
+  queue::EventPtr row_event(const event::Draft& draft) const;
+  /// The event that `submit_row_message` would send.
+  queue::EventPtr row_event(const event::ValueSource& source) const;
 
   /// More of a reading (readback/reader.hpp).
   /// \throws what the reader does, and ClosedError, TimeoutError.
@@ -135,10 +145,6 @@ class ClientCore {
         [&](const std::string& path, TimePoint deadline) { return read(path, deadline, waiting, brand); },
         std::chrono::steady_clock::now() + timeout);
   }
-  /// One GET behind `/v1/`.
-  /// \throws ClosedError, TimeoutError; DeliveryError with `dry_run`.
-  delivery::ReadResult read(const std::string& path, TimePoint deadline, Waiting& waiting,
-                            std::uint16_t brand = Brands::own);
 
  private:
   struct Impl;

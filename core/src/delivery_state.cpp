@@ -14,6 +14,7 @@ Receipt DeliveryState::receipt() const {
   receipt.attempts = outcome_->attempts;
   receipt.route = outcome_->route;
   receipt.latency = latency_;
+  receipt.read_back = outcome_->read_back;
   if (outcome_->error) {
     auto error = std::make_shared<ErrorInfo>(*outcome_->error);
     error->message_id = receipt.message_id;

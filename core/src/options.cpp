@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 using Member = std::variant<std::string Options::*, bool Options::*, double Options::*, std::size_t Options::*,
                             std::optional<std::size_t> Options::*, milliseconds Options::*, nlohmann::json Options::*,
                             std::optional<milliseconds> Options::*, DeliveryMode Options::*, OnFull Options::*,
-                            OnInvalid Options::*, SpoolSync Options::*>;
+                            OnInvalid Options::*, OnUnknown Options::*, SpoolSync Options::*>;
 
 struct Declaration {
   std::string_view name;
@@ -52,6 +52,8 @@ template <>
 constexpr std::array<std::string_view, 4> names_of<OnFull>{"fail", "raise", "block", "drop_oldest"};
 template <>
 constexpr std::array<std::string_view, 2> names_of<OnInvalid>{"raise", "report"};
+template <>
+constexpr std::array<std::string_view, 2> names_of<OnUnknown>{"resend", "check"};
 template <>
 constexpr std::array<std::string_view, 2> names_of<SpoolSync>{"process", "power"};
 
@@ -167,6 +169,14 @@ const std::vector<Declaration>& declarations() {
        .help = "How long an event may fail or find no server. Default: 5 minutes; with a spool, no limit.",
        .minimum = 0.001,
        .maximum = 365 * day},
+      {.name = "on_unknown",
+       .member = &Options::on_unknown,
+       .help = "An event that was sent and never answered: resend it, or check first, by reading back, whether it is "
+               "there."},
+      {.name = "check_delay",
+       .member = &Options::check_delay,
+       .help = "How long on_unknown=check waits before it reads. What the service shows later than that is sent twice.",
+       .maximum = day},
       {.name = "request_timeout",
        .member = &Options::request_timeout,
        .help = "How long one request may take.",

@@ -25,7 +25,7 @@ from ._native import Delivery
 from ._native import version as __version__
 from ._options import Options
 from ._reading import Event, Profile
-from ._results import Flush, Receipt, Sent, Stats, Verification
+from ._results import Flush, Receipt, Sent, SourceVerification, Stats, Verification
 
 __all__ = [
     "AsyncClient",
@@ -44,6 +44,7 @@ __all__ = [
     "QueueFullError",
     "Receipt",
     "Sent",
+    "SourceVerification",
     "SpoolError",
     "Stats",
     "TimeoutError",

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from . import __version__, _cli_doctor, _cli_reading, _cli_send, _cli_spool
+from . import __version__, _cli_doctor, _cli_reading, _cli_send, _cli_spool, _cli_verify
 
 app = typer.Typer(
     name="intilery",
@@ -40,6 +40,7 @@ def _main(
 
 app.command("send", help=_cli_send.SEND_HELP)(_cli_send.send)
 app.command("validate", help=_cli_send.VALIDATE_HELP)(_cli_send.validate)
+app.command("verify", help=_cli_verify.HELP)(_cli_verify.verify)
 app.add_typer(_cli_spool.spool, name="spool")
 app.command("doctor", help=_cli_doctor.HELP)(_cli_doctor.doctor)
 

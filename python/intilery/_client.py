@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Literal, Optional, TypeVar, Uni
 
 from . import _callbacks, _errors, _lifecycle, _native, _reading, _values
 from ._reading import AsyncEvents, AsyncProfiles, Events, Profile, Profiles
-from ._results import Flush, Receipt, Sent, Stats, Verification
+from ._results import Flush, Receipt, Sent, SourceVerification, Stats, Verification
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -138,10 +138,16 @@ class _Base(_native.ClientBase):
         return _native.exit_timeout(self) if hurried else None
 
     def _verify(
-        self, messages: _Ids, user_id: str | None, timeout: float | None, given_up: _GivenUp = None
+        self,
+        messages: _Ids,
+        user_id: str | None,
+        timeout: float | None,
+        span: tuple[datetime.datetime | None, datetime.datetime | None],
+        given_up: _GivenUp = None,
     ) -> Verification:
         ids = [message if isinstance(message, str) else message.message_id for message in messages]
-        return Verification(*_native.verify(self, ids, user_id or "", timeout, given_up))
+        start, end = (None if moment is None else _values.unix_ms(moment) for moment in span)
+        return Verification(*_native.verify(self, ids, user_id or "", timeout, given_up, start, end))
 
     def __del__(self) -> None:
         if self._unfinished:  # a client in a cycle has left _lifecycle's weak set by now
@@ -179,7 +185,15 @@ class Client(_Base):
         """
         return self._finish(timeout)
 
-    def verify(self, messages: _Ids, user_id: str | None = None, timeout: float | None = 30) -> Verification:
+    def verify(
+        self,
+        messages: _Ids,
+        user_id: str | None = None,
+        timeout: float | None = 30,
+        *,
+        start: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+    ) -> Verification:
         """Reads back which of these messages arrived.
 
         Waits for those that are not there yet: the service processes asynchronously. Paced like everything else.
@@ -188,14 +202,49 @@ class Client(_Base):
             messages: Deliveries or message ids.
             user_id: Reads only this user's events, which is far quicker.
             timeout: Seconds.
+            start: With it, all events from then on are read, however many (docs/data.md). Without, the newest 10,000,
+                and those since the ids were made if they say when (as the client's own do).
+            end: Events up to then.
 
         Raises:
+            ValueError: A moment without a zone.
             DeliveryError: Reading failed for good.
             AuthError: The token has no rights.
             TimeoutError: Reading took longer.
             ClosedError: The client is closed.
         """
-        return self._verify(messages, user_id, timeout)
+        return self._verify(messages, user_id, timeout, (start, end))
+
+    def verify_source(
+        self,
+        source: Rows | None = None,
+        *,
+        since: datetime.datetime | None = None,
+        until: datetime.datetime | None = None,
+        timeout: float | None = 30,
+        progress: Callable[[SourceVerification], object] | None = None,
+        **options: Unpack[SendManyOptions],
+    ) -> SourceVerification:
+        """Reads back whether every row of a source arrived, once: the proof of a `send_many` with the same arguments.
+
+        Goes through the source as `send_many` does, sending nothing, and finds the same message ids. Then it reads the
+        events of the rows' own time. docs/data.md says what that needs.
+
+        Args:
+            source: As for `send_many`.
+            since: When the rows were sent, at the earliest. Needed where rows have no timestamp.
+            until: And at the latest. Default: now.
+            timeout: Seconds, once everything was read, to wait for rows that are not there yet.
+            progress: Called some times a second.
+            **options: As for `send_many`; `checkpoint` and `rejects` have no meaning.
+
+        Raises:
+            ConfigurationError: The arguments do not fit the source.
+            DeliveryError, AuthError, TimeoutError, ClosedError: As for `verify`.
+        """
+        from ._verify_source import verify
+
+        return verify(self, source, since, until, timeout, progress, options)
 
     def events(
         self,
@@ -359,9 +408,17 @@ class AsyncClient(_Base):
         """Waits until no event is without a fate: between events it keeps a producer at the pace of the account."""
         await _woken(partial(_native.when_idle, self))
 
-    async def verify(self, messages: _Ids, user_id: str | None = None, timeout: float | None = 30) -> Verification:
+    async def verify(
+        self,
+        messages: _Ids,
+        user_id: str | None = None,
+        timeout: float | None = 30,
+        *,
+        start: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+    ) -> Verification:
         """As `Client.verify`."""
-        return await self._aside(partial(self._verify, list(messages), user_id, timeout))
+        return await self._aside(partial(self._verify, list(messages), user_id, timeout, (start, end)))
 
     def events(
         self,

@@ -37,6 +37,8 @@ class Options(TypedDict, total=False):
     retry_initial: float
     retry_max: float
     delivery_timeout: float | None
+    on_unknown: Literal["resend", "check"]
+    check_delay: float
     request_timeout: float
     connect_timeout: float
     max_connections: int

@@ -23,6 +23,8 @@ class Receipt(NamedTuple):
     """Seconds from the call to the fate."""
     error: IntileryError | None
     """Why it failed; None if it was delivered."""
+    read_back: bool = False
+    """It was never acknowledged, and found by reading back (`on_unknown="check"`); then it has its `event_id`."""
 
     @property
     def delivered(self) -> bool:
@@ -52,6 +54,8 @@ class Stats(NamedTuple):
     queued_bytes: int
     retried: int
     """Times that an event was sent again."""
+    read_back: int
+    """Events that were never acknowledged, and found by reading back."""
     bytes_sent: int
     """Of request bodies, retries included."""
     requests: dict[int, int]
@@ -70,6 +74,31 @@ class Verification(NamedTuple):
     """Message ids that are not there."""
     duplicate: list[str]
     """Message ids that are there more than once."""
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.duplicate
+
+
+class SourceVerification(NamedTuple):
+    """What reading back showed of a source's rows."""
+
+    rows: int
+    """Read from the source."""
+    rejected: int
+    """Of them, those that can be no event, and so were never sent."""
+    repeated: int
+    """Those with the message id of an earlier row, which is the same event."""
+    expected: int
+    """All others."""
+    found: int
+    pages: int
+    """Requests for reading."""
+    missing: list[tuple[int, str]]
+    """Rows that are not there: each one's number, and its message id (empty if the source's own is no UUID)."""
+    duplicate: list[tuple[int, str]]
+    """Rows of which there is more than one event."""
+    seconds: float
 
     @property
     def complete(self) -> bool:

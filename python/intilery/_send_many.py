@@ -115,6 +115,8 @@ def _as_json(text: str) -> str:
 class Run:
     """One call of `send_many`. Everything about it is checked before anything is sent."""
 
+    _proof: _native.RowProof | None = None  # gets the rows in the place of the service
+
     def __init__(
         self,
         client: _Base,
@@ -162,6 +164,7 @@ class Run:
                 self._stop,
                 [row.row for row in broken],
                 (self.source.names or Names(None, None, None, None, None, False, frozenset())).native(),
+                self._proof,
             )
             if not ordered:
                 self._sender.unordered()
@@ -174,7 +177,7 @@ class Run:
             # A dry run must not write over the reject file of a run that is to be gone on with.
             kind = "invalid" if _native.is_dry_run(client) else "rejects"
             path = Path(rejects) if rejects is not None else _beside(beside, f"{kind}.ndjson")
-            self._rejects = _Rejects(path or Path(f"intilery-{kind}.ndjson"), self._sender.is_done if before else None)
+            self._rejects = self._open_rejects(path or Path(f"intilery-{kind}.ndjson"), self._sender.is_done if before else None)
             if self.source.stream is not None:
                 with self._reading():
                     self._sender.open(self.source.stream)
@@ -185,6 +188,9 @@ class Run:
             if self._checkpoint is not None:
                 self._checkpoint.close()
             raise
+
+    def _open_rejects(self, path: Path, is_done: Callable[[int], bool] | None) -> _Rejects:
+        return _Rejects(path, is_done)
 
     def _open_checkpoint(self, given: str | os.PathLike[str] | bool | None, beside: Path | None) -> Checkpoint | None:
         if given is None or given is False or _native.is_dry_run(self._client):  # a dry run gets nowhere

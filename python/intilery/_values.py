@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
 
 class Number(str):
     """Text that is a JSON number already."""
@@ -48,6 +50,13 @@ def convert(value: Any) -> object:
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return _foreign(value)
+
+
+def unix_ms(moment: datetime.datetime) -> int:
+    """Milliseconds since the Unix epoch."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no zone; use datetime.now(timezone.utc), or .astimezone()")
+    return (moment - _EPOCH) // datetime.timedelta(milliseconds=1)
 
 
 def _is_null(value: object) -> bool:

@@ -63,6 +63,7 @@ class Sandbox:
         max_request_bytes: 0: what the profile says.
         max_stored_bytes: Bound on remembered requests, and on events; the oldest go first. 0: none.
         store: A SQLite file that keeps accepted events; a sandbox that is given it again still has them.
+        visible_after: Seconds from an event's arrival until it can be read back (`events` has it at once).
         faults: See `set_faults`.
 
     Raises:
@@ -85,6 +86,7 @@ class Sandbox:
         max_request_bytes: int = 0,
         max_stored_bytes: int = 0,
         store: str | os.PathLike[str] = "",
+        visible_after: float = 0,
         faults: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._options: Options = {
@@ -108,6 +110,7 @@ class Sandbox:
             max_request_bytes=max_request_bytes,
             max_stored_bytes=max_stored_bytes,
             store=os.fspath(store),
+            visible_after=visible_after,
             faults=json.dumps(list(faults)) if faults else "",
         )
 
@@ -156,7 +159,8 @@ class Sandbox:
         self._sandbox.clear()
 
     def set_faults(self, *rules: Mapping[str, Any]) -> None:
-        """Replaces the fault script: rules, tried in order for each POST; the first that applies is used.
+        """Replaces the fault script: rules, tried in order for each POST; the first that applies is used. A rule with
+        the `action` "events" or "profiles" applies to reading.
 
         Members that say which requests: `action`, `user_id`, `after` (skip so many), `times` (apply so often),
         `probability` and `seed`.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
 
@@ -29,6 +30,7 @@ class FakeTransport : public transport::Transport {
     std::string brand;
     std::string action;
     std::string body;
+    std::string path;
   };
   void start(transport::Request request) override {
     std::string body;
@@ -37,7 +39,7 @@ class FakeTransport : public transport::Transport {
     std::vector<std::string> path;  // track, client, account, brand, v1, action
     std::istringstream parts(request.path.substr(1));
     for (std::string part; std::getline(parts, part, '/');) path.push_back(part);
-    sent.push_back({request.id, path.at(3), path.at(5), std::move(body)});
+    sent.push_back({request.id, path.at(3), path.at(5), std::move(body), request.path});
   }
   std::vector<transport::Response> poll(std::chrono::milliseconds) override { return {}; }
   void wake() override {}
@@ -58,6 +60,8 @@ class EngineTest : public testing::Test {
     Arrived arrived = Arrived::no;
     ErrorKind kind = ErrorKind::delivery;
     bool away = false;
+    std::string event_id = {};
+    bool read_back = false;
   };
 
   EngineTest() {
@@ -87,6 +91,8 @@ class EngineTest : public testing::Test {
                              }
                              EXPECT_TRUE(fates.emplace(event->message_id(), fate).second) << "a second fate";
                              order.push_back(event->message_id());
+                             fates.at(event->message_id()).event_id = outcome->event_id.value_or("");
+                             fates.at(event->message_id()).read_back = outcome->read_back;
                            }
                            queue->count(events, outcome->error ? outcome->error->code : "");
                            queue->conclude(events, outcome->error == nullptr);
@@ -1271,8 +1277,298 @@ TEST_F(EngineTest, TheLedgerBalancesAtEachOfTenThousandSteps) {
 }
 
 /// Whatever the server does, every event gets one fate, and each user's delivered events are in order.
+// Lost acknowledgements, with on_unknown=check.
+
+class CheckTest : public EngineTest {
+ protected:
+  CheckTest() {
+    options.delivery = DeliveryMode::event;
+    options.on_unknown = OnUnknown::check;
+  }
+
+  /// Made at the time that the engine's clock shows.
+  void track(const std::string& user, const std::string& id) {
+    submit({.user_id = user, .event = "E", .message_id = id, .timestamp = moment});
+  }
+
+  /// Lets the clock run until a request leaves.
+  void until_sent(milliseconds limit = 60s) {
+    const TimePoint last = now + limit;
+    while (transport.sent.empty() && advance(last)) {
+    }
+    ASSERT_FALSE(transport.sent.empty()) << "nothing leaves";
+  }
+  static std::string page(const std::vector<std::string>& message_ids) {
+    nlohmann::json events = nlohmann::json::array();
+    for (const std::string& id : message_ids)
+      events.push_back({{"eventId", "e-" + id}, {"rawData", {{"messageId", id}}}});
+    return nlohmann::json{{"events", events}}.dump();
+  }
+  /// A batch of an event of each user, of which nothing is heard again.
+  void lose_batch(int users) {
+    options.delivery = DeliveryMode::batch;
+    options.flush_at = static_cast<std::size_t>(users);
+    begin();
+    for (int i = 0; i < users; ++i) track("u" + std::to_string(i), "m" + std::to_string(i));
+    step();
+    ASSERT_EQ(transport.sent.size(), 1u);
+    lose();
+  }
+
+  static constexpr const char* moment = "2019-11-18T14:30:11.444Z";
+};
+
+TEST_F(CheckTest, AnEventThatIsThereIsDeliveredWithoutASecondCopy) {
+  begin();
+  track("a/b", "a1");
+  track("a/b", "a2");
+  step();
+  const TimePoint lost = now;
+  lose();
+  EXPECT_TRUE(transport.sent.empty());
+  until_sent();
+  EXPECT_EQ(now - lost, 5s);
+  ASSERT_EQ(transport.sent.size(), 1u) << "the user's next event waits meanwhile";
+  EXPECT_EQ(transport.sent[0].path,
+            "/track/hea/hea/HEA/v1/profiles/userId:a%2Fb/events?size=100&from=0&start=2019-11-18T14%3A20%3A11.444Z&end="
+            "2019-11-18T14%3A40%3A11.444Z&sort=asc")
+      << "ten minutes around the event's time";
+  answer(200, page({"a0", "a1"}));
+  EXPECT_EQ(fates.at("a1").error, "");
+  EXPECT_EQ(fates.at("a1").event_id, "e-a1");
+  EXPECT_TRUE(fates.at("a1").read_back);
+  EXPECT_EQ(fates.at("a1").attempts, 1);
+  EXPECT_EQ(stats().read_back, 1u);
+  ASSERT_EQ(transport.sent.size(), 1u);
+  EXPECT_NE(transport.sent[0].body.find("a2"), std::string::npos);
+  answer(200);
+  EXPECT_FALSE(fates.at("a2").read_back);
+  EXPECT_FALSE(engine->nap(now).until) << "an engine at rest wakes for nothing";
+}
+
+TEST_F(CheckTest, AnEventThatIsNotThereIsSentAgainBeforeTheUsersNext) {
+  begin();
+  track("a", "a1");
+  track("a", "a2");
+  step();
+  lose();
+  until_sent();
+  answer(404, R"({"error":{"code":"not_found"}})");
+  until_sent();
+  EXPECT_NE(transport.sent[0].body.find("a1"), std::string::npos);
+  answer(200);
+  answer(200);
+  EXPECT_EQ(order, (std::vector<std::string>{"a1", "a2"}));
+  EXPECT_FALSE(fates.at("a1").read_back);
+  EXPECT_EQ(fates.at("a1").attempts, 2);
+}
+
+TEST_F(CheckTest, AnAnswerThatSaysThatNothingWasDoneNeedsNoLooking) {
+  begin();
+  track("a", "a1");
+  step();
+  answer(503, "");
+  until_sent();
+  EXPECT_EQ(transport.sent[0].action, "track");
+  lose(0, /*sent=*/false);
+  until_sent();
+  EXPECT_EQ(transport.sent[0].action, "track");
+}
+
+TEST_F(CheckTest, PagesAreReadUntilTheEventIsFound) {
+  begin();
+  track("a", "a1");
+  step();
+  lose();
+  until_sent();
+  std::vector<std::string> others;
+  for (int i = 0; i < 100; ++i) others.push_back("x" + std::to_string(i));
+  answer(200, page(others));
+  ASSERT_EQ(transport.sent.size(), 1u);
+  EXPECT_NE(transport.sent[0].path.find("from=100&"), std::string::npos);
+  answer(200, page({"a1"}));
+  EXPECT_TRUE(fates.at("a1").read_back);
+}
+
+TEST_F(CheckTest, AnEventWithATimeFarAwayIsLookedForThereAndAtItsArrival) {
+  begin();
+  submit({.user_id = "a", .event = "E", .message_id = "a1", .timestamp = "2015-01-01T00:00:00.000Z"});
+  step();
+  lose();
+  until_sent();
+  EXPECT_NE(transport.sent[0].path.find("start=2014-12-31T23%3A50"), std::string::npos);
+  EXPECT_NE(transport.sent[0].path.find("end=2015-01-01T00%3A10"), std::string::npos);
+  answer(200, page({}));
+  ASSERT_EQ(transport.sent.size(), 1u);
+  EXPECT_NE(transport.sent[0].path.find("start=2019-11-18T14%3A20"), std::string::npos);
+  EXPECT_EQ(transport.sent[0].path.find("end="), std::string::npos);
+  answer(200, page({"a1"}));
+  EXPECT_TRUE(fates.at("a1").read_back);
+}
+
+TEST_F(CheckTest, AReadingThatFailsIsTriedAgainUntilTheEventExpires) {
+  options.delivery_timeout = 60s;
+  begin();
+  track("a", "a1");
+  step();
+  const TimePoint lost = now;
+  lose();
+  int readings = 0;
+  while (fates.empty() && advance(now + 60s)) {
+    if (transport.sent.empty()) continue;
+    ++readings;
+    EXPECT_EQ(transport.sent[0].action, "profiles");
+    readings % 2 == 0 ? lose() : answer(503, "");
+  }
+  EXPECT_GT(readings, 3);
+  EXPECT_EQ(fates.at("a1").error, "expired");
+  EXPECT_EQ(fates.at("a1").arrived, Arrived::unknown);
+  EXPECT_LE(now - lost, 61s);
+  EXPECT_FALSE(engine->nap(now).until);
+}
+
+TEST_F(CheckTest, AReadingGoesOnAfterATroubleThatPasses) {
+  begin();
+  track("a", "a1");
+  step();
+  lose();
+  until_sent();
+  answer(503, "");
+  until_sent();
+  answer(429, "");
+  until_sent();
+  answer(200, page({"a1"}));
+  EXPECT_TRUE(fates.at("a1").read_back);
+  EXPECT_EQ(state(), State::running);
+}
+
+TEST_F(CheckTest, WhereReadingIsNotAllowedEventsAreSentAgainAndTheLogSaysSoOnce) {
+  begin();
+  for (int round = 0; round < 2; ++round) {
+    const std::string id = "a" + std::to_string(round);
+    track("a", id);
+    step();
+    lose();
+    until_sent();
+    if (round == 0) {
+      EXPECT_EQ(transport.sent[0].action, "profiles");
+      answer(403, R"({"message":"Token Not Authorised"})");
+      until_sent();
+    }
+    EXPECT_EQ(transport.sent[0].action, "track");
+    answer(200);
+    EXPECT_FALSE(fates.at(id).read_back);
+  }
+  const auto about = [](const std::string& line) {
+    return line.find("on_unknown=check is not possible") != std::string::npos;
+  };
+  EXPECT_EQ(std::count_if(log.begin(), log.end(), about), 1) << log.at(0);
+
+  engine->set_token("another", now);
+  track("a", "a3");
+  step();
+  lose();
+  until_sent();
+  EXPECT_EQ(transport.sent[0].action, "profiles") << "a new token may be allowed to read";
+}
+
+TEST_F(CheckTest, WhatIsClosedBeforeItWasLookedForMayHaveArrived) {
+  begin();
+  track("a", "a1");
+  track("b", "b1");
+  step();
+  lose();
+  now += 5s;
+  step();
+  ASSERT_EQ(transport.sent.size(), 2u);
+  lose();  // b1's own request, while a1's reading is under way
+  engine->abort(now);
+  for (const char* id : {"a1", "b1"}) {
+    EXPECT_EQ(fates.at(id).error, "closed");
+    EXPECT_EQ(fates.at(id).arrived, Arrived::unknown);
+  }
+}
+
+TEST_F(CheckTest, OfABatchOnlyTheMissingEventsAreSentAgain) {
+  lose_batch(3);
+  const std::array<std::vector<std::string>, 3> there{{{"m0"}, {}, {"m2"}}};
+  until_sent();
+  for (std::size_t user = 0; user < 3; ++user) {
+    ASSERT_EQ(transport.sent.size(), 1u) << "one reading after the other";
+    EXPECT_NE(transport.sent[0].path.find("userId:u" + std::to_string(user)), std::string::npos);
+    answer(200, page(there.at(user)));
+  }
+  EXPECT_EQ(fates.at("m0").event_id, "e-m0");
+  EXPECT_EQ(fates.at("m0").route, Route::batch);
+  EXPECT_TRUE(fates.at("m2").read_back);
+  until_sent();
+  EXPECT_EQ(transport.sent[0].action, "batch");
+  EXPECT_EQ(transport.sent[0].body.find("m0"), std::string::npos);
+  EXPECT_NE(transport.sent[0].body.find("m1"), std::string::npos);
+  answer(200, R"({"success":true})");
+  EXPECT_EQ(fates.size(), 3u);
+}
+
+TEST_F(CheckTest, ABatchOfManyUsersIsLookedForAmongTheAccountsEvents) {
+  lose_batch(150);
+  until_sent();
+  EXPECT_EQ(transport.sent[0].action.substr(0, 7), "events?");
+  std::vector<std::string> first;
+  std::vector<std::string> second;
+  for (int i = 0; i < 149; ++i) (i < 100 ? first : second).push_back("m" + std::to_string(i));
+  answer(200, page(first));
+  answer(200, page(second));
+  ASSERT_EQ(transport.sent.size(), 1u) << "whom the account's events did not show is asked for";
+  EXPECT_NE(transport.sent[0].path.find("userId:u149/"), std::string::npos);
+  answer(200, page({"m149"}));
+  EXPECT_EQ(stats().read_back, 150u);
+}
+
+TEST_F(CheckTest, ABatchOfManyUsersOfWhichNothingIsThereCostsOneReading) {
+  lose_batch(150);
+  until_sent();
+  answer(200, page({}));
+  until_sent();
+  EXPECT_EQ(transport.sent[0].action, "batch");
+}
+
+TEST_F(CheckTest, AnAnonymousEventIsLookedForAmongTheAccountsEvents) {
+  begin();
+  submit({.action = event::Action::page, .anonymous_id = "v", .message_id = "p1", .timestamp = moment});
+  step();
+  lose();
+  until_sent();
+  EXPECT_NE(transport.sent[0].path.find("v1/events?size=100&from=0&start=2019-11-18T14%3A30%3A09"), std::string::npos)
+      << transport.sent[0].path;
+  answer(200, page({"p1"}));
+  EXPECT_TRUE(fates.at("p1").read_back);
+}
+
+TEST_F(CheckTest, ThatReadingWorksDoesNotEndAPauseOfSending) {
+  begin();
+  for (const char* user : {"a", "b", "c"}) track(user, std::string(user) + "1");
+  step();
+  for (int i = 0; i < 3; ++i) lose();
+  EXPECT_EQ(state(), State::paused_unreachable);
+  until_sent();
+  ASSERT_EQ(transport.sent.size(), 1u) << "a probe";
+  answer(200, page({}));
+  EXPECT_EQ(state(), State::paused_unreachable);
+  until_sent();
+  while (transport.sent[0].action == "profiles") {
+    answer(200, page({}));
+    until_sent();
+  }
+  answer(200);
+  EXPECT_EQ(state(), State::running);
+}
+
 TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
-  for (const unsigned seed : {1u, 2u, 3u, 4u, 5u, 6u}) {
+  nlohmann::json every = nlohmann::json::array();
+  for (int i = 0; i < 400; ++i)
+    every.push_back({{"eventId", "e"}, {"rawData", {{"messageId", "m" + std::to_string(i)}}}});
+  const std::string every_event = every.dump();
+  for (const unsigned seed : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u}) {
     SCOPED_TRACE(seed);
     std::mt19937 random(seed);
     fates.clear();
@@ -1280,6 +1576,7 @@ TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
     transport.sent.clear();
     constexpr std::array modes{DeliveryMode::automatic, DeliveryMode::event, DeliveryMode::batch};
     options.delivery = modes[seed % 3];
+    options.on_unknown = seed > 6 ? OnUnknown::check : OnUnknown::resend;
     options.max_connections = 4;
     options.burst = 30;
     options.flush_at = 5;
@@ -1296,6 +1593,11 @@ TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
       if (!transport.sent.empty() && random() % 2 == 0) {
         const std::size_t index = random() % transport.sent.size();
         const bool batch = transport.sent[index].action == "batch";
+        if (transport.sent[index].action == "profiles") {
+          const bool there = random() % 2 == 0;
+          random() % 4 == 0 ? lose(index) : answer(200, there ? every_event : R"({"events":[]})", index);
+          continue;
+        }
         switch (random() % 13) {
           case 0:
             answer(503, "", index);
@@ -1336,6 +1638,31 @@ TEST_F(EngineTest, EveryEventGetsOneFateWhateverTheServerDoes) {
     }
     EXPECT_TRUE(transport.sent.empty());
   }
+}
+
+TEST_F(EngineTest, DoesNotSendAReadThatNobodyWaitsForAnyMore) {
+  options.rate_limit = 10;
+  options.burst = 1;
+  begin();
+  std::vector<std::string> ended;
+  const auto read = [&](const std::string& path, std::chrono::milliseconds patience) {
+    engine->read({.path = path, .deadline = now + patience, .done = [&ended, path](ReadResult result) {
+                    ended.push_back(path + " " + (result.error ? result.error->code : std::to_string(result.status)));
+                  }});
+  };
+  read("first", 1h);
+  run_now();
+  for (int i = 0; i < 20; ++i) read("late", 5ms);
+  read("last", 1h);
+  answer(200, "{}");
+  now += 1s;
+  run_now();
+  ASSERT_EQ(transport.sent.size(), 1u);
+  answer(200, "{}");
+  ASSERT_EQ(ended.size(), 22u);
+  EXPECT_EQ(ended.front(), "first 200");
+  EXPECT_EQ(ended[1], "late timeout");
+  EXPECT_EQ(ended.back(), "last 200");
 }
 
 }  // namespace

@@ -85,8 +85,11 @@ def test_the_snippets_on_privacy_scrub_and_drop(tmp_path: Path) -> None:
     assert run_cpp(snippet("cpp", page), tmp_path) == '{"text":"Write to (email)!"} {"before_send":1}\n'
 
 
-def test_the_snippet_on_data_sends_and_rejects(tmp_path: Path) -> None:
-    out, _ = run_python(snippet("python", "docs/data.md"), tmp_path)
+def test_the_snippets_on_data_send_reject_and_prove(tmp_path: Path) -> None:
+    sending, proving = snippets("python", "docs/data.md")
+    found, _ = run_python(proving, tmp_path)
+    assert re.fullmatch(r"False 2 \[\(3, '[0-9a-f-]{36}'\)\]\n", found), found
+    out, _ = run_python(sending, tmp_path)
     lines = out.splitlines()
     assert lines[:2] == ["2 1 1", "2024-07-05T11:00:00.000Z {'total': 77.0}"]
     node = run_node(snippet("js", "docs/data.md"), tmp_path).splitlines()

@@ -148,10 +148,14 @@ class Client {
   /// Reads back which of these messages arrived, waiting up to `timeout` for those that are not there yet (the service
   /// processes asynchronously). Paced like everything else.
   /// \param message_ids ids of events sent before.
-  /// \param user_id reads only this user's events, which is far quicker; empty: the brand's newest events.
+  /// \param user_id reads only this user's events, which is far quicker; empty: the brand's.
+  /// \param start, end only events of this time are read, but however many there are (docs/data.md). Without a start
+  /// the newest 10,000, and those since the ids were made if they say when (as the client's own do).
   /// \throws DeliveryError if reading fails for good, AuthError, TimeoutError, ClosedError.
   Verification verify(std::span<const std::string> message_ids, std::string_view user_id = {},
-                      std::chrono::milliseconds timeout = std::chrono::seconds(30));
+                      std::chrono::milliseconds timeout = std::chrono::seconds(30),
+                      std::optional<std::chrono::system_clock::time_point> start = {},
+                      std::optional<std::chrono::system_clock::time_point> end = {});
 
   /// Reads events back, a page whenever one is needed, paced like everything else. docs/reading.md has the limits.
   /// \throws ValidationError for a mistake in the query. What reading throws: see Reading.

@@ -26,7 +26,9 @@ struct Receipt {
   int status = 0;                       ///< HTTP status of the last answer; 0: no answer.
   int attempts = 0;                     ///< Requests that carried the event.
   Route route = Route::event;
-  std::chrono::microseconds latency{0};    ///< From the call to the fate.
+  std::chrono::microseconds latency{0};  ///< From the call to the fate.
+  /// It was never acknowledged, and found by reading back (`OnUnknown::check`); then it has an `event_id` in any case.
+  bool read_back = false;
   std::shared_ptr<const ErrorInfo> error;  ///< Why it failed; empty if it was delivered.
 
   bool delivered() const noexcept { return error == nullptr; }
@@ -90,6 +92,7 @@ struct Stats {
   std::uint64_t in_flight = 0;  ///< In a request that has not been answered.
   std::uint64_t queued_bytes = 0;
   std::uint64_t retried = 0;              ///< Times that an event was sent again.
+  std::uint64_t read_back = 0;            ///< Events that were never acknowledged, and found by reading back.
   std::uint64_t bytes_sent = 0;           ///< Of request bodies, retries included.
   std::map<int, std::uint64_t> requests;  ///< By HTTP status; 0: no answer.
   double rate_left = 0;                   ///< Requests that the token bucket would let go now.

@@ -37,6 +37,13 @@ enum class OnInvalid {
   report,  ///< The delivery fails with ValidationError; the call does not.
 };
 
+/// What happens to an event that was sent and never answered.
+enum class OnUnknown {
+  resend,  ///< It is sent again, with the same message id.
+  check,   ///< After `check_delay` it is looked for among the events that can be read back, and sent again if it is not
+           ///< there.
+};
+
 /// What an event in the spool survives once its call has returned.
 enum class SpoolSync {
   process,  ///< The end of the process, `kill -9` included.
@@ -84,6 +91,8 @@ struct Options {
   std::chrono::milliseconds retry_max{30'000};   ///< Longest backoff, and the longest `Retry-After` obeyed.
   /// How long an event may fail, or find no server. Default: 5 minutes; with a spool, no limit.
   std::optional<std::chrono::milliseconds> delivery_timeout = {};
+  OnUnknown on_unknown = OnUnknown::resend;
+  std::chrono::milliseconds check_delay{5'000};  ///< With `check`: how long the service may take to show an event.
 
   // Connections.
   std::chrono::milliseconds request_timeout{15'000};

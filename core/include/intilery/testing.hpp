@@ -3,6 +3,7 @@
 /// contract, remembers what arrived and can be told to misbehave. Link `intilery::testing`.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,6 +39,8 @@ struct SandboxOptions {
   std::size_t max_stored_bytes = 0;
   /// A SQLite file that keeps accepted events; a sandbox that is given it again still has them. Empty: none.
   std::string store = {};
+  /// How long after its arrival an event shows in the read API, as with a service that processes asynchronously.
+  std::chrono::milliseconds visible_after{0};
   /// Faults, a JSON array of rules; see `Sandbox::set_faults`.
   std::string faults = {};
 };
@@ -79,7 +82,7 @@ class Sandbox {
   std::vector<ReceivedRequest> requests() const;
 
   /// Stored events in the order of their arrival, as a JSON array of the read API's event objects. With a
-  /// `max_stored_bytes` only the latest.
+  /// `max_stored_bytes` only the latest. Those too that the read API does not show yet.
   std::string events_json() const;
 
   /// Number of events that were stored, with those that `max_stored_bytes` cost; cheap.
@@ -91,7 +94,8 @@ class Sandbox {
   /// Forgets everything that was received and refills the bucket.
   void clear();
 
-  /// Replaces the fault script: a JSON array of rules, tried in order for each POST; the first that applies is used.
+  /// Replaces the fault script: a JSON array of rules, tried in order for each POST, and for each GET if their
+  /// `"action"` is `"events"` or `"profiles"`; the first that applies is used.
   /// Rule members, all optional but one of the effects:
   /// - which: `"action"` (`"track"`, `"batch"` …), `"user_id"` (a request that carries an event of that user),
   ///   `"after"` (skip so many matching requests first), `"times"` (apply so often; default: always),

@@ -6,6 +6,7 @@
 #include "delivery/own_pace.hpp"
 #include "event/contract.hpp"
 #include "event/encoder.hpp"
+#include "readback/page.hpp"
 
 namespace intilery::delivery {
 
@@ -84,7 +85,7 @@ bool Engine::step(TimePoint now) {
   while (may_send(now) && send_next(now)) {
   }
   // Not before: what waits for its last chance has it at the moment at which it would expire.
-  const bool trouble = circuit_.open() || !retries_.empty() || !refusals_.empty();
+  const bool trouble = circuit_.open() || !retries_.empty() || !refusals_.empty() || checking();
   if (delivery_timeout_ && now >= next_expiry_ && trouble) expire(now);
   publish(now);
   return any;
@@ -112,6 +113,7 @@ bool Engine::may_send(TimePoint now) {
 bool Engine::send_next(TimePoint now) {
   if (std::exchange(new_first_, false) && send_new(now)) return true;
   if (send_retry(now)) return true;
+  forget_late_reads(now);
   const auto due_read =
       std::find_if(reads_.begin(), reads_.end(), [&](const Read& read) { return read.not_before <= now; });
   if (due_read == reads_.end()) return send_new(now);
@@ -237,7 +239,8 @@ Engine::Nap Engine::nap(TimePoint now) {
   const bool refused =
       std::any_of(refusals_.begin(), refusals_.end(), [&](const auto& entry) { return lanes_.waits(entry.first); });
   const bool anything = lanes_.ready() > 0 || lanes_.any_alone() || !retries_.empty() || !reads_.empty() || refused;
-  if (delivery_timeout_ && ((circuit_.open() && anything) || !retries_.empty() || refused)) not_after(next_expiry_);
+  if (delivery_timeout_ && ((circuit_.open() && anything) || !retries_.empty() || refused || checking()))
+    not_after(next_expiry_);
   if (under_way_.size() >= options_.max_connections) {
     nap.wake_at = never;
     return nap;
@@ -346,6 +349,7 @@ void Engine::brand_is_served(std::uint16_t brand, TimePoint now) {
   server_is_there(now);
   if (refusals_.erase(brand) == 0) return;
   lanes_.hold(brand, false);
+  unreadable_.erase(brand);
   surroundings_.log(LogLevel::info, "the token is accepted for the brand " + surroundings_.brand_name(brand));
 }
 
@@ -444,25 +448,117 @@ void Engine::throttled(std::unique_ptr<Shipment> shipment, TimePoint now) {
 }
 
 void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
-  const milliseconds wish = shipment->last.retry_after.value_or(milliseconds(0));
   trouble_ = shipment->last;
-  if (circuit_.failed(Circuit::Reason::unreachable, shipment->probe, now, wish)) {
+  if (circuit_.failed(Circuit::Reason::unreachable, shipment->probe, now,
+                      shipment->last.retry_after.value_or(milliseconds(0)))) {
     surroundings_.log(LogLevel::warning, "cannot deliver: " + shipment->last.message + ". Trying on; nothing is lost");
   }
   end_probe(*shipment);
   if (!shipment->failing_since) shipment->failing_since = now;
   ++shipment->failures;
+  const bool unknown = shipment->last.may_have_arrived && options_.on_unknown == OnUnknown::check;
+  if (unknown && !unreadable_.contains(shipment->brand())) {
+    check(std::move(shipment), now);
+  } else {
+    again(std::move(shipment), now);
+  }
+}
+
+/// Sends it again later, unless that was tried too often.
+void Engine::again(std::unique_ptr<Shipment> shipment, TimePoint now) {
   if (options_.max_retries && static_cast<std::size_t>(shipment->failures) > *options_.max_retries) {
     std::string message =
         "gave up after " + std::to_string(shipment->attempts) + " attempts: " + shipment->last.message;
     fail(std::move(shipment), "retries_exhausted", std::move(message), now);
     return;
   }
+  const milliseconds wish = shipment->last.retry_after.value_or(milliseconds(0));
   const TimePoint moment =
       std::max(now + std::max(backoff_.next(shipment->failures), std::min(wish, options_.retry_max)),
                retry_budget_.reserve(now));
   const TimePoint last_chance = delivery_timeout_ ? *shipment->failing_since + *delivery_timeout_ : moment;
   retry_at(std::move(shipment), last_chance > now ? std::min(moment, last_chance) : moment);
+}
+
+// Lost acknowledgements.
+
+void Engine::check(std::unique_ptr<Shipment> shipment, TimePoint now) {
+  const milliseconds ago = std::chrono::duration_cast<milliseconds>(now - shipment->left);
+  readback::ArrivalCheck arrivals(shipment->events, surroundings_.unix_now_ms() - ago.count());
+  TimePoint moment = now + options_.check_delay;
+  if (delivery_timeout_) moment = std::min(moment, std::max(now, *shipment->failing_since + *delivery_timeout_));
+  read_on(std::make_unique<Check>(Check{std::move(shipment), std::move(arrivals)}), moment);
+}
+
+void Engine::read_on(std::unique_ptr<Check> check, TimePoint moment) {
+  Read read;
+  read.path = readback::path_of(*check->arrivals.next());
+  read.deadline = delivery_timeout_ ? *check->shipment->failing_since + *delivery_timeout_ : TimePoint::max();
+  read.not_before = moment;
+  read.brand = check->shipment->brand();
+  read.check = std::move(check);
+  reads_.push_back(std::move(read));
+}
+
+/// A page has come, or will not come.
+void Engine::checked(Read read, ReadResult result, TimePoint now) {
+  std::unique_ptr<Check> check = std::move(read.check);
+  std::string trouble = result.error ? result.error->message : "";
+  try {
+    if (!result.error) check->arrivals.take(readback::events_of(std::move(result)));
+  } catch (const IntileryError& error) {
+    trouble = error.what();
+  }
+  if (trouble.empty()) {
+    if (check->arrivals.next()) return read_on(std::move(check), now);
+    return settle_found(std::move(*check), now);
+  }
+  if (now >= read.deadline) {
+    return fail(std::move(check->shipment), "expired",
+                "gave up after " + seconds_text(*delivery_timeout_) + ": " + trouble, now);
+  }
+  if (unreadable_.insert(read.brand).second) {
+    surroundings_.log(LogLevel::warning, "on_unknown=check is not possible for the brand " +
+                                             surroundings_.brand_name(read.brand) + ": " + trouble +
+                                             ". What is never answered is sent again");
+  }
+  again(std::move(check->shipment), now);
+}
+
+/// What is there is delivered; what is not is sent again.
+void Engine::settle_found(Check check, TimePoint now) {
+  std::unique_ptr<Shipment> shipment = std::move(check.shipment);
+  queue::EventList missing;
+  while (queue::EventPtr event = shipment->events.pop_front()) {
+    const std::string* const event_id = check.arrivals.event_id(event->message_id());
+    if (event_id == nullptr) {
+      missing.push_back(std::move(event));
+      continue;
+    }
+    {
+      const std::lock_guard lock(traffic_mutex_);
+      ++traffic_.read_back;
+    }
+    auto one = std::make_unique<Shipment>();
+    one->events.push_back(std::move(event));
+    one->route = shipment->route;
+    one->attempts = shipment->attempts;
+    one->last_status = shipment->last_status;
+    Outcome outcome;
+    if (!event_id->empty()) outcome.event_id = *event_id;
+    outcome.read_back = true;
+    settle(std::move(one), std::move(outcome), now);
+  }
+  shipment->events = std::move(missing);
+  if (!shipment->events.empty()) {
+    again(std::move(shipment), now);
+  } else if (shipment->next) {
+    retry_at(std::move(shipment->next), now);
+  }
+}
+
+bool Engine::checking() const {
+  return std::any_of(reads_.begin(), reads_.end(), [](const Read& read) { return read.check != nullptr; });
 }
 
 void Engine::retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment) {
@@ -495,6 +591,20 @@ void Engine::expire(TimePoint now) {
       }
     }
     entry = next;
+  }
+  forget_late_reads(now);
+  for (auto read = reads_.begin(); read != reads_.end();) {
+    const bool away = circuit_.open() || refusal_of(read->brand) != nullptr;
+    if (!read->check || now - *read->check->shipment->failing_since <
+                            (circuit_.open() && read->check->shipment->has_rows() ? patience : timeout)) {
+      ++read;
+      continue;
+    }
+    std::unique_ptr<Shipment> shipment = std::move(read->check->shipment);
+    read = reads_.erase(read);
+    std::string message =
+        given_up_after(circuit_.open() && shipment->has_rows() ? patience : timeout) + ": " + shipment->last.message;
+    fail(std::move(shipment), "expired", std::move(message), now, away);
   }
   for (const auto& [brand, refusal] : refusals_) {
     if (now - refusal.circuit.since() < timeout) continue;
@@ -596,6 +706,10 @@ void Engine::abort(TimePoint now) {
   left += waiting.size();
   fail(waiting, {.kind = ErrorKind::delivery, .code = "closed", .message = message});
   for (Read& read : std::exchange(reads_, {})) {
+    if (read.check) {
+      give_up(std::move(read.check->shipment));
+      continue;
+    }
     read.done({.status = 0,
                .body = {},
                .error = ErrorInfo{.kind = ErrorKind::closed, .code = "closed", .message = "the client was closed"}});
@@ -615,9 +729,25 @@ void Engine::abort(TimePoint now) {
 
 void Engine::read(Read read) { reads_.push_back(std::move(read)); }
 
+void Engine::forget_late_reads(TimePoint now) {
+  std::erase_if(reads_, [&](Read& read) {
+    const bool late = !read.check && read.deadline <= now;
+    if (late) {
+      read.done({.status = 0,
+                 .body = {},
+                 .error = ErrorInfo{.kind = ErrorKind::timeout,
+                                    .code = "timeout",
+                                    .message = "reading back took longer than its time-out"}});
+    }
+    return late;
+  });
+}
+
 void Engine::handle_read(Read read, const transport::Response& response, TimePoint now) {
   const auto finish = [&](std::optional<ErrorInfo> error) {
-    read.done({.status = response.status, .body = response.body, .error = std::move(error)});
+    ReadResult result{.status = response.status, .body = response.body, .error = std::move(error)};
+    if (read.check) return checked(std::move(read), std::move(result), now);
+    read.done(std::move(result));
   };
   const auto error = [&](ErrorKind kind, std::string code, std::string message) {
     return ErrorInfo{.kind = kind,
@@ -629,7 +759,11 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
   };
   const bool whole = response.status == 200 && !response.body_cut;
   if (whole || response.status == 404) {
-    brand_is_served(read.brand, now);
+    if (read.check) {
+      circuit_.probe_ended();  // that events can be read does not say that they can be sent
+    } else {
+      brand_is_served(read.brand, now);
+    }
     finish(std::nullopt);
     return;
   }
@@ -648,6 +782,7 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
 void Engine::set_token(const std::string& token, TimePoint now) {
   transport_.set_token(token);
   if (traffic_log_) traffic_log_->add_token(token);
+  unreadable_.clear();
   for (auto& [brand, refusal] : refusals_) refusal.circuit.retry_now(now);
 }
 
@@ -664,6 +799,7 @@ void Engine::fill(Stats& stats) const {
   const std::lock_guard lock(traffic_mutex_);
   stats.in_flight = traffic_.in_flight;
   stats.retried = traffic_.retried;
+  stats.read_back = traffic_.read_back;
   stats.bytes_sent = traffic_.bytes_sent;
   stats.requests = traffic_.requests;
   stats.rate_left = traffic_.rate_left;

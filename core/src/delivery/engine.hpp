@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -16,28 +17,30 @@
 #include "delivery/backoff.hpp"
 #include "delivery/circuit.hpp"
 #include "delivery/pace.hpp"
+#include "delivery/read.hpp"
 #include "delivery/shipment.hpp"
 #include "delivery/token_bucket.hpp"
 #include "delivery/traffic_log.hpp"
 #include "intilery/options.hpp"
 #include "queue/bounded_queue.hpp"
 #include "queue/lanes.hpp"
+#include "readback/arrival_check.hpp"
 #include "transport/transport.hpp"
 
 namespace intilery::delivery {
 
-/// An answer to a read, or why there is none.
-struct ReadResult {
-  int status = 0;
-  std::string body;
-  std::optional<ErrorInfo> error;
+/// Events whose acknowledgement was lost, while it is looked up whether they arrived.
+struct Check {
+  std::unique_ptr<Shipment> shipment;
+  readback::ArrivalCheck arrivals;
 };
 
 /// A GET, paced like everything else.
 struct Read {
   std::string path;
   TimePoint deadline{};
-  std::function<void(ReadResult)> done;  ///< Called once, on the I/O thread.
+  std::function<void(ReadResult)> done;  ///< Called once, on the I/O thread; but
+  std::unique_ptr<Check> check = {};     ///< if it has this, the engine itself reads.
   int attempts = 0;
   TimePoint not_before{};
   TimePoint left{};  ///< Of the last attempt.
@@ -105,6 +108,8 @@ class Engine {
   void retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment);
 
   void handle_read(Read read, const transport::Response& response, TimePoint now);
+  /// Ends what nobody waits for any more.
+  void forget_late_reads(TimePoint now);
   void accepted(std::unique_ptr<Shipment> shipment, TimePoint now);
   void refused(std::unique_ptr<Shipment> shipment, TimePoint now);
   void too_large(std::unique_ptr<Shipment> shipment, TimePoint now);
@@ -112,7 +117,15 @@ class Engine {
   void unauthorised(std::unique_ptr<Shipment> shipment, TimePoint now);
   void throttled(std::unique_ptr<Shipment> shipment, TimePoint now);
   void unavailable(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void again(std::unique_ptr<Shipment> shipment, TimePoint now);
   void split(std::unique_ptr<Shipment> shipment, TimePoint now);
+
+  void check(std::unique_ptr<Shipment> shipment, TimePoint now);
+  void read_on(std::unique_ptr<Check> check, TimePoint moment);
+  void checked(Read read, ReadResult result, TimePoint now);
+  void settle_found(Check check, TimePoint now);
+  bool checking() const;
+
   void server_is_there(TimePoint now);
   void brand_is_served(std::uint16_t brand, TimePoint now);
   Circuit* refusal_of(std::uint16_t brand);
@@ -153,7 +166,8 @@ class Engine {
   std::size_t batch_bytes_;  ///< Largest batch; shrinks when the server finds one too large.
   std::multimap<TimePoint, std::unique_ptr<Shipment>> retries_;  ///< By `not_before`.
   std::deque<Read> reads_;
-  bool new_first_ = false;  ///< After a 429, so that an event which gets nothing else holds nobody up.
+  std::set<std::uint16_t> unreadable_;  ///< Brands whose events cannot be read back, so that nothing can be checked.
+  bool new_first_ = false;              ///< After a 429, so that an event which gets nothing else holds nobody up.
   std::unordered_map<std::uint64_t, UnderWay> under_way_;
   std::uint64_t last_id_ = 0;
   TimePoint next_expiry_{};

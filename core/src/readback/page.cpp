@@ -67,4 +67,17 @@ nlohmann::json events_of(delivery::ReadResult result) {
                .status = result.status});
 }
 
+const std::string* message_id_of(const nlohmann::json& event) {
+  if (!event.is_object()) return nullptr;
+  const auto data = event.find("rawData");
+  if (data == event.end() || !data->is_object()) return nullptr;
+  const auto id = data->find("messageId");
+  return id != data->end() && id->is_string() ? &id->get_ref<const std::string&>() : nullptr;
+}
+
+std::string event_id_of(const nlohmann::json& event) {
+  const auto id = event.find("eventId");
+  return id != event.end() && id->is_string() ? id->get<std::string>() : std::string();
+}
+
 }  // namespace intilery::readback

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "delivery/engine.hpp"
+#include "delivery/read.hpp"
 
 namespace intilery::readback {
 
@@ -45,5 +45,10 @@ std::string percent_encoded(std::string_view text);
 /// The page's events, an array: none if nobody is known by the id (404).
 /// \throws DeliveryError, AuthError.
 nlohmann::json events_of(delivery::ReadResult result);
+
+/// An event's message id; null if it shows none.
+const std::string* message_id_of(const nlohmann::json& event);
+/// The service's id of an event; empty if it shows none.
+std::string event_id_of(const nlohmann::json& event);
 
 }  // namespace intilery::readback

@@ -1,88 +1,133 @@
 #include "readback/verifier.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <unordered_map>
-#include <unordered_set>
+
+#include "readback/sought.hpp"
+#include "readback/sweep.hpp"
 
 namespace intilery::readback {
 
 namespace {
 
 using std::chrono::milliseconds;
+using Moment = PageQuery::Moment;
 
-/// How often each wanted message was seen, under distinct event ids.
-class Sightings {
- public:
-  explicit Sightings(std::span<const std::string> wanted) : wanted_(wanted.begin(), wanted.end()) {}
+/// When a UUIDv7 was made.
+std::optional<Moment> time_of(std::string_view id) {
+  if (id.size() != 36 || id[8] != '-' || id[14] != '7') return std::nullopt;
+  const std::string digits = std::string(id.substr(0, 8)) + std::string(id.substr(9, 4));
+  std::int64_t ms = 0;
+  if (std::from_chars(digits.data(), digits.data() + digits.size(), ms, 16).ptr != digits.data() + digits.size())
+    return std::nullopt;
+  return Moment(milliseconds(ms));
+}
 
-  void add(const nlohmann::json& event) {
-    if (!event.is_object()) return;
-    const auto data = event.find("rawData");
-    if (data == event.end() || !data->is_object()) return;
-    const auto id = data->find("messageId");
-    if (id == data->end() || !id->is_string() || !wanted_.contains(id->get_ref<const std::string&>())) return;
-    const std::string event_id = event.value("eventId", std::string());
-    // Pages shift while events arrive, so the same event may be met twice.
-    if (seen_events_.insert(event_id).second) ++seen_[id->get<std::string>()];
+/// A while before the first message was made; nothing if that is not known of all.
+std::optional<Moment> made_since(std::span<const std::string> message_ids) {
+  std::optional<Moment> first;
+  for (const std::string& id : message_ids) {
+    const std::optional<Moment> made = time_of(id);
+    if (!made) return std::nullopt;
+    first = first ? std::min(*first, *made) : *made;
   }
-  bool complete() const { return seen_.size() == wanted_.size(); }
+  if (first) *first -= std::chrono::minutes(10);  // the service's clock may be behind
+  return first;
+}
 
-  Verification result(std::span<const std::string> message_ids) const {
-    Verification result;
-    std::unordered_set<std::string> told;
-    for (const std::string& id : message_ids) {
-      if (!told.insert(id).second) continue;
-      ++result.expected;
-      const auto found = seen_.find(id);
-      if (found == seen_.end()) {
-        result.missing.push_back(id);
-        continue;
-      }
-      ++result.found;
-      if (found->second > 1) result.duplicate.push_back(id);
+class Reading {
+ public:
+  Reading(const ReadPage& read, TimePoint deadline, Sought& sought)
+      : read_(read), deadline_(deadline), sought_(sought) {}
+
+  /// \returns the parts that hold more events than can be read.
+  std::vector<PageQuery> sweep(PageQuery span) {
+    Sweep sweep(std::move(span), std::chrono::system_clock::now());
+    while (const std::optional<PageQuery> query = sweep.next()) {
+      const nlohmann::json events = events_of(read_(path_of(*query), deadline_));
+      for (const nlohmann::json& event : events) sought_.see(event);
+      sweep.take(events.size());
     }
-    return result;
+    return sweep.crowded();
+  }
+
+  /// Reads spans by profile, until nothing is missing.
+  void by_profile(const std::vector<PageQuery>& spans) {
+    std::string scroll_id;
+    do {
+      const delivery::ReadResult result =
+          read_("profiles" + (scroll_id.empty() ? "" : "?scrollId=" + percent_encoded(scroll_id)), deadline_);
+      const nlohmann::json profiles = events_of(result);
+      for (const nlohmann::json& profile : profiles) {
+        if (sought_.complete()) return;
+        const auto id = profile.is_object() ? profile.find("id") : profile.end();
+        if (id == profile.end() || !id->is_string()) continue;
+        for (PageQuery span : spans) {
+          span.id_type = "id";
+          span.id = id->get<std::string>();
+          sweep(span);
+        }
+      }
+      const nlohmann::json whole = nlohmann::json::parse(result.body, nullptr, /*allow_exceptions=*/false);
+      scroll_id = whole.is_object() && whole.contains("scrollId") && whole["scrollId"].is_string()
+                      ? whole["scrollId"].get<std::string>()
+                      : "";
+    } while (!scroll_id.empty());
   }
 
  private:
-  std::unordered_set<std::string> wanted_;
-  std::unordered_set<std::string> seen_events_;
-  std::unordered_map<std::string, int> seen_;
+  const ReadPage& read_;
+  TimePoint deadline_;
+  Sought& sought_;
 };
+
+void read_once(std::span<const std::string> message_ids, const Where& where, Reading reading, const Sought& sought) {
+  PageQuery span;
+  if (!where.user_id.empty()) {
+    span.id_type = "userId";
+    span.id = where.user_id;
+  }
+  span.start = where.start;
+  span.end = where.end;
+  std::vector<PageQuery> crowded = reading.sweep(span);
+  if (!crowded.empty() && !span.start) {
+    span.start = made_since(message_ids);
+    if (sought.complete() || !span.start) return;
+    crowded = reading.sweep(span);
+  }
+  if (!crowded.empty() && where.user_id.empty()) reading.by_profile(crowded);
+}
+
+Verification result_of(std::span<const std::string> message_ids, const Sought& sought) {
+  Verification result{.expected = sought.expected(), .found = sought.found(), .missing = {}, .duplicate = {}};
+  for (const Sought::Message& message : sought.missing()) result.missing.push_back(message_ids[message.number]);
+  for (const Sought::Message& message : sought.duplicate()) result.duplicate.push_back(message_ids[message.number]);
+  return result;
+}
 
 }  // namespace
 
-Verification verify(std::span<const std::string> message_ids, std::string_view user_id, TimePoint deadline,
+Verification verify(std::span<const std::string> message_ids, const Where& where, TimePoint deadline,
                     const ReadPage& read, const std::function<void(TimePoint)>& pause) {
-  PageQuery query;
-  if (!user_id.empty()) {
-    query.id_type = "userId";
-    query.id = user_id;
-  }
-  std::optional<Verification> last;
+  Sought sought;
+  for (std::size_t i = 0; i < message_ids.size(); ++i) sought.add(message_ids[i], i);
+  sought.seal();
   milliseconds wait(100);
-  for (;;) {
-    Sightings sightings(message_ids);
-    // Each reading goes through all pages, since a duplicate may lie behind the last message that was missing.
-    for (query.from = 0; query.from < reach && !message_ids.empty(); query.from += page_size) {
-      nlohmann::json events;
-      try {
-        events = events_of(read(path_of(query), deadline));
-      } catch (const TimeoutError&) {
-        if (last) return *last;
-        throw;
-      }
-      for (const nlohmann::json& event : events) sightings.add(event);
-      if (events.size() < page_size) break;
+  for (bool first = true; !message_ids.empty(); first = false) {
+    try {
+      // Each reading goes through everything, since a duplicate may lie behind the last message that was missing.
+      read_once(message_ids, where, Reading(read, deadline, sought), sought);
+    } catch (const TimeoutError&) {
+      if (first) throw;
+      break;
     }
-    last = sightings.result(message_ids);
     const TimePoint now = std::chrono::steady_clock::now();
-    if (sightings.complete() || now >= deadline) return *last;
+    if (sought.complete() || now >= deadline) break;
     pause(std::min(deadline, now + wait));
     wait = std::min(wait * 2, milliseconds(2'000));
   }
+  return result_of(message_ids, sought);
 }
 
 }  // namespace intilery::readback

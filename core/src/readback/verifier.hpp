@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,11 +14,20 @@
 
 namespace intilery::readback {
 
-/// Looks for messages among the events of a user, or the account's newest, in pages of 100 and within the API's reach
-/// of 10,000, until all are there or the deadline.
+/// Which events are read: a user's or the account's, of a span of time.
+struct Where {
+  std::string_view user_id = {};
+  std::optional<PageQuery::Moment> start = {};
+  std::optional<PageQuery::Moment> end = {};
+};
+
+/// Looks for messages until all are there or the deadline. With a `start` it reads everything from there on, over the
+/// paging limit (Sweep; a millisecond that holds too many, by profile). Without, the newest events within the API's
+/// reach; where those were too many, and a message is missing, everything since the first of the messages was made, if
+/// their ids say when (UUIDv7).
 /// \param pause waits until a moment.
 /// \throws DeliveryError, AuthError, TimeoutError (if not even one reading was complete).
-Verification verify(std::span<const std::string> message_ids, std::string_view user_id, TimePoint deadline,
+Verification verify(std::span<const std::string> message_ids, const Where& where, TimePoint deadline,
                     const ReadPage& read, const std::function<void(TimePoint)>& pause);
 
 }  // namespace intilery::readback
