@@ -16,6 +16,7 @@
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
 #include "fork.hpp"
+#include "plan/guard.hpp"
 #include "queue/bounded_queue.hpp"
 #include "queue/spool.hpp"
 #include "readback/verifier.hpp"
@@ -76,7 +77,8 @@ struct ClientCore::Impl {
       : options(std::move(given)),
         brands(options, style),
         observer(std::move(told)),
-        encoder(options, library.name, library.version),
+        guard(options.plan.is_null() ? nullptr : make_guard()),
+        encoder(options, library.name, library.version, guard.get()),
         queue(options.max_queue_bytes),
         transport(transport::make_curl_transport(options, library.name + "/" + library.version)),
         engine(options, queue, *transport,
@@ -108,6 +110,12 @@ struct ClientCore::Impl {
   }
 
   ~Impl() { stop(); }
+
+  std::unique_ptr<const plan::Guard> make_guard() {
+    return std::make_unique<const plan::Guard>(
+        options.plan, options.plan_mode,
+        [this](LogLevel level, const std::string& line) { observer->log(level, line); });
+  }
 
   /// Null without a `rate_limit_store`.
   std::unique_ptr<delivery::Pace> shared_pace() {
@@ -290,6 +298,7 @@ struct ClientCore::Impl {
   const Options options;
   Brands brands;
   const std::shared_ptr<Observer> observer;
+  const std::unique_ptr<const plan::Guard> guard;  ///< Null without a plan.
   const event::Encoder encoder;
   queue::BoundedQueue queue;
   std::unique_ptr<queue::Spool> spool;  ///< Null without one.
@@ -411,6 +420,7 @@ Stats ClientCore::stats() const {
   }
   impl_->engine.fill(stats);
   impl_->queue.fill(stats);
+  if (impl_->guard) impl_->guard->fill(stats);
   if (impl_->queue.closed()) stats.state = State::closed;
   return stats;
 }

@@ -1,0 +1,52 @@
+/// \file
+/// JSON numbers as they stand on the wire, exactly and without a copy.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace intilery::plan {
+
+/// A view on a JSON number's text: ±0.d₁d₂… × 10^top, without zeros at either end. The text must outlive it.
+/// Exponents beyond ±10^17 are taken for that.
+class Decimal {
+ public:
+  /// `text` is a JSON number.
+  explicit Decimal(std::string_view text);
+
+  bool is_integer() const { return is_zero() || low_ >= 0; }
+  /// Negative, 0 or positive, as this is less than, equal to or greater than the other.
+  int compare(const Decimal& other) const;
+  /// Appends a text that two numbers share if and only if they are equal.
+  void append_canonical(std::string& out) const;
+
+ private:
+  friend class Divisor;
+  bool is_zero() const { return digits_.empty(); }
+  int compare_magnitude(const Decimal& other) const;
+
+  bool negative_ = false;
+  std::string_view digits_;  ///< From the first to the last that is not 0; may hold the point.
+  std::int64_t top_ = 0;     ///< The power of ten just above the first digit.
+  std::int64_t low_ = 0;     ///< The power of ten of the last digit.
+};
+
+/// The number of `multipleOf`.
+class Divisor {
+ public:
+  static constexpr int max_digits = 18;  ///< Significant ones.
+
+  /// False for a number that is not above 0, or has too many digits.
+  static bool accepts(std::string_view text);
+  /// `text` is one that `accepts`.
+  explicit Divisor(std::string_view text);
+
+  bool divides(const Decimal& number) const;
+
+ private:
+  std::uint64_t significand_ = 0;
+  std::int64_t low_ = 0;
+};
+
+}  // namespace intilery::plan
