@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <condition_variable>
+#include <filesystem>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -33,6 +34,9 @@ using std::chrono::milliseconds;
 
 Options checked(Options options, const OptionStyle& style) {
   check_options(options, style);
+  if (options.plan.is_string()) {
+    options.plan = std::filesystem::absolute(options.plan.get_ref<const std::string&>()).string();
+  }
   return options;
 }
 

@@ -19,6 +19,7 @@ from ._errors import (
     SpoolError,
     TimeoutError,
     ValidationError,
+    Violation,
 )
 from ._native import Delivery
 from ._native import version as __version__
@@ -44,5 +45,6 @@ __all__ = [
     "TimeoutError",
     "ValidationError",
     "Verification",
+    "Violation",
     "__version__",
 ]

@@ -127,7 +127,8 @@ class Checker {
     const char* const after = skip_number(at, end_);
     if ((rules.types & number_type) == number_type && !rules.checks_numbers) return after;
     const Decimal number({at, static_cast<std::size_t>(after - at)});
-    if (!type(number.is_integer() ? integer_type : fraction_type, at, rules, frame) || !rules.checks_numbers) return after;
+    if (!type(number.is_integer() ? integer_type : fraction_type, at, rules, frame) || !rules.checks_numbers)
+      return after;
     if (rules.minimum && number.compare(rules.minimum->value) < 0) {
       report(rules, "minimum", "minimum", "must be at least " + rules.minimum->text, frame);
     }
@@ -231,9 +232,8 @@ class Checker {
     canonical.clear();
     append_canonical(at, end_, canonical);
     if (rules.has_enum && !std::binary_search(rules.enumeration.begin(), rules.enumeration.end(), canonical)) {
-      report(rules, "enum", "enum", "is none of the " + count_of(rules.enumeration.size(), "value") +
-                                        " that the plan allows",
-             frame);
+      report(rules, "enum", "enum",
+             "is none of the " + count_of(rules.enumeration.size(), "value") + " that the plan allows", frame);
     }
     if (rules.constant && *rules.constant != canonical) {
       report(rules, "const", "const", "is not the value that the plan fixes", frame);

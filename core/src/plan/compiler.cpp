@@ -222,7 +222,8 @@ void Compiler::type(const Node& node, const std::string& pointer, Rules& rules) 
   }
   rules.types = 0;
   for (const Node* name : names) {
-    const auto found = std::find_if(types.begin(), types.end(), [&](const NamedType& t) { return t.name == name->text; });
+    const auto found =
+        std::find_if(types.begin(), types.end(), [&](const NamedType& t) { return t.name == name->text; });
     if (!name->is(Node::Kind::string) || found == types.end()) {
       const std::vector<std::string_view> known = type_names();
       const std::string given = name->is(Node::Kind::string) ? quoted(name->text) : std::string(kind_of(*name));
@@ -293,9 +294,8 @@ void Compiler::properties(const Node& node, const std::string& pointer, Rules& r
 }
 
 void Compiler::required(const Node& node, const std::string& pointer, Rules&) {
-  const bool names = node.is(Node::Kind::array) && std::all_of(node.items.begin(), node.items.end(), [](const Node& n) {
-                       return n.is(Node::Kind::string);
-                     });
+  const bool names = node.is(Node::Kind::array) && std::all_of(node.items.begin(), node.items.end(),
+                                                               [](const Node& n) { return n.is(Node::Kind::string); });
   if (!names) return problem(node, "wrong_type", pointer, "must be an array of names");
   if (node.items.size() > Rules::max_required) {
     problem(node, "too_large", pointer, "names more than " + std::to_string(Rules::max_required) + " properties");
@@ -309,10 +309,10 @@ void Compiler::reference(const Node& node, const std::string& pointer, Rules& ru
   const std::string& target = node.text;
   const Node* found = target.starts_with('#') ? follow(root_, std::string_view(target).substr(1)) : nullptr;
   if (found == nullptr) {
-    return problem(node, "unresolved_reference", pointer,
-                   quoted(target) + (target.starts_with('#')
-                                         ? " leads nowhere in this file"
-                                         : " is not in this file; a reference is such as \"#/$defs/Money\""));
+    return problem(
+        node, "unresolved_reference", pointer,
+        quoted(target) + (target.starts_with('#') ? " leads nowhere in this file"
+                                                  : " is not in this file; a reference is such as \"#/$defs/Money\""));
   }
   if (const auto known = compiled_.find(found); known != compiled_.end() && known->second.rules == nullptr) {
     return problem(node, "reference_loop", pointer, quoted(target) + " loops: it leads back to a schema that holds it");
@@ -330,14 +330,13 @@ void Compiler::definitions(const Node& node, const std::string& pointer, Rules&)
 
 template <std::optional<std::size_t> Rules::* member>
 void Compiler::count(const Node& node, const std::string& pointer, Rules& rules) {
-  const bool whole = node.is(Node::Kind::number) && Decimal(node.text).is_integer() &&
-                     Decimal(node.text).compare(Decimal("0")) >= 0;
+  const bool whole =
+      node.is(Node::Kind::number) && Decimal(node.text).is_integer() && Decimal(node.text).compare(Decimal("0")) >= 0;
   if (!whole) return problem(node, "wrong_type", pointer, "must be a whole number from 0");
   // More than any event holds is all the same.
   constexpr std::string_view most = "4000000000";
-  rules.*member = Decimal(node.text).compare(Decimal(most)) >= 0
-                      ? std::size_t{4'000'000'000}
-                      : static_cast<std::size_t>(std::stod(node.text));
+  rules.*member = Decimal(node.text).compare(Decimal(most)) >= 0 ? std::size_t{4'000'000'000}
+                                                                 : static_cast<std::size_t>(std::stod(node.text));
 }
 
 template <std::unique_ptr<const Bound> Rules::* member>

@@ -76,9 +76,10 @@ void Guard::report(std::string_view event, std::vector<Violation> violations) co
       fresh = ++counts_[cause] == 1;
     }
     if (!fresh || !log_) continue;
-    log_(LogLevel::warning, cause == "other" ? "more kinds of events break the plan than are told apart here"
-                                             : "the event \"" + name + "\" breaks the plan (it is sent; this is told once): " +
-                                                   violation.message);
+    log_(LogLevel::warning,
+         cause == "other"
+             ? "more kinds of events break the plan than are told apart here"
+             : "the event \"" + name + "\" breaks the plan (it is sent; this is told once): " + violation.message);
   }
 }
 

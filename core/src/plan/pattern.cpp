@@ -14,7 +14,8 @@ namespace {
 constexpr std::int64_t max_memory = 4 << 20;
 
 // What JavaScript's classes hold, which RE2's (ASCII only) do not.
-constexpr std::string_view space_ranges = R"(\t-\r \x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff})";
+constexpr std::string_view space_ranges =
+    R"(\t-\r \x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff})";
 constexpr std::string_view other_than_space_ranges =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff})";
 constexpr std::string_view any_but_line_end = R"([^\n\r\x{2028}\x{2029}])";
@@ -181,12 +182,26 @@ class Translator {
     for (const std::string_view kind : {"General_Category=", "gc=", "Script=", "sc=", "Script_Extensions=", "scx="}) {
       if (name.starts_with(kind)) name.remove_prefix(kind.size());
     }
-    constexpr std::pair<std::string_view, std::string_view> long_names[] = {
-        {"Letter", "L"},           {"Uppercase_Letter", "Lu"}, {"Lowercase_Letter", "Ll"}, {"Titlecase_Letter", "Lt"},
-        {"Modifier_Letter", "Lm"}, {"Other_Letter", "Lo"},     {"Mark", "M"},              {"Number", "N"},
-        {"Decimal_Number", "Nd"},  {"digit", "Nd"},            {"Letter_Number", "Nl"},    {"Other_Number", "No"},
-        {"Punctuation", "P"},      {"punct", "P"},             {"Symbol", "S"},            {"Currency_Symbol", "Sc"},
-        {"Math_Symbol", "Sm"},     {"Separator", "Z"},         {"Space_Separator", "Zs"},  {"Control", "Cc"}};
+    constexpr std::pair<std::string_view, std::string_view> long_names[] = {{"Letter", "L"},
+                                                                            {"Uppercase_Letter", "Lu"},
+                                                                            {"Lowercase_Letter", "Ll"},
+                                                                            {"Titlecase_Letter", "Lt"},
+                                                                            {"Modifier_Letter", "Lm"},
+                                                                            {"Other_Letter", "Lo"},
+                                                                            {"Mark", "M"},
+                                                                            {"Number", "N"},
+                                                                            {"Decimal_Number", "Nd"},
+                                                                            {"digit", "Nd"},
+                                                                            {"Letter_Number", "Nl"},
+                                                                            {"Other_Number", "No"},
+                                                                            {"Punctuation", "P"},
+                                                                            {"punct", "P"},
+                                                                            {"Symbol", "S"},
+                                                                            {"Currency_Symbol", "Sc"},
+                                                                            {"Math_Symbol", "Sm"},
+                                                                            {"Separator", "Z"},
+                                                                            {"Space_Separator", "Zs"},
+                                                                            {"Control", "Cc"}};
     for (const auto& [given, known] : long_names) {
       if (name == given) name = known;
     }

@@ -19,7 +19,8 @@ void check_members(Compiler& compiler, const Node& node, const std::string& poin
                    std::span<const std::string_view> known) {
   for (const auto& [key, value] : node.members) {
     if (key.starts_with("x-") || std::find(known.begin(), known.end(), key) != known.end()) continue;
-    compiler.problem(value, "unknown_keyword", step(pointer, key), "is nothing that plans have" + did_you_mean(key, known));
+    compiler.problem(value, "unknown_keyword", step(pointer, key),
+                     "is nothing that plans have" + did_you_mean(key, known));
   }
 }
 

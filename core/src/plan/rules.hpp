@@ -32,7 +32,7 @@ struct Rules;
 /// A property that a schema names.
 struct Property {
   std::string name;
-  const Rules* rules = nullptr;        ///< Null: anything goes.
+  const Rules* rules = nullptr;         ///< Null: anything goes.
   std::optional<std::size_t> required;  ///< Its place in `required`.
 };
 

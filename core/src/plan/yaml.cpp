@@ -16,7 +16,9 @@ namespace {
 
 constexpr std::string_view text_tag = "tag:yaml.org,2002:str";
 
-[[noreturn]] void fail(const char* code, int line, std::string why) { throw Problem{true, code, line, "", std::move(why)}; }
+[[noreturn]] void fail(const char* code, int line, std::string why) {
+  throw Problem{true, code, line, "", std::move(why)};
+}
 
 /// libyaml's events, one at a time. Its parser keeps a stack of its own: nesting costs it no recursion.
 class Events {
@@ -75,7 +77,8 @@ class YamlReader {
 
   void count(std::size_t nodes, int line) {
     nodes_ += nodes;
-    if (nodes_ > max_document_nodes) fail("too_large", line, "the file holds too many values (aliases count each time)");
+    if (nodes_ > max_document_nodes)
+      fail("too_large", line, "the file holds too many values (aliases count each time)");
   }
 
   void value(const yaml_event_t& event, Node& node, int depth) {
@@ -86,7 +89,8 @@ class YamlReader {
     switch (event.type) {
       case YAML_ALIAS_EVENT: {
         const auto found = anchors_.find(view(event.data.alias.anchor));
-        if (found == anchors_.end()) fail("invalid_yaml", node.line, "an alias of something that is not there, or holds it");
+        if (found == anchors_.end())
+          fail("invalid_yaml", node.line, "an alias of something that is not there, or holds it");
         const auto& [target, size, height] = found->second;
         count(size, node.line);
         if (depth + height > max_document_depth) fail("too_deep", node.line, "the file is nested too deeply");
