@@ -22,6 +22,7 @@ from rich.live import Live
 from rich.table import Table
 
 from . import Client, IntileryError, Sent, __version__
+from ._cli_plan import app as _plan_app
 from ._send_many import Run
 
 EXIT_INCOMPLETE = 1
@@ -48,6 +49,9 @@ def _main(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
     pass
+
+
+app.add_typer(_plan_app)
 
 
 @app.command("sandbox", context_settings={"ignore_unknown_options": True}, add_help_option=False)
@@ -101,6 +105,7 @@ def send(
     checkpoint: Annotated[Optional[Path], _option("Default: SOURCE.checkpoint.")] = None,
     no_checkpoint: Annotated[bool, _option("Begin at the first row, and remember nothing.", "--no-checkpoint")] = False,
     limit: Annotated[Optional[int], _option("Send the first rows only.", min=0)] = None,
+    plan: Annotated[Optional[Path], _option("A tracking plan (JSON, YAML): rows that break it are rejected.")] = None,
     dry_run: Annotated[bool, _option("Check every row, and send nothing.", "--dry-run")] = False,
     as_json: Annotated[bool, _option("Report in JSON, for programs.", "--json")] = False,
     client_id: Annotated[Optional[str], _option("Over INTILERY_CLIENT_ID.")] = None,
@@ -113,6 +118,8 @@ def send(
         "account_id": account_id,
         "brand_id": brand_id,
         "endpoint": endpoint,
+        "plan": plan,
+        "plan_mode": "reject" if plan is not None else None,
         "dry_run": True if dry_run else None,
     }
     options: dict[str, Any] = {
