@@ -57,17 +57,23 @@ std::vector<std::string> told_of_yaml(const std::string& text, bool linted = fal
 using Lines = std::vector<std::string>;
 
 TEST(PlanTest, MistakesAreToldWithLineAndPointerInYaml) {
-  EXPECT_EQ(told_of_yaml(R"(version: 1
-events:
-  Order Completed:
-    properties:
-      type: object
-      properties:
-        total:
-          type: nmber
-        code:
-          pattern: "(?=a)" link:$ref : "#/$defs/Nothing" a /
-                         b ~c:minLenght : 3 multipleOf : 0 minItems : -1 required : [1]) "),
+  EXPECT_EQ(told_of_yaml("version: 1\n"
+                         "events:\n"
+                         "  Order Completed:\n"
+                         "    properties:\n"
+                         "      type: object\n"
+                         "      properties:\n"
+                         "        total:\n"
+                         "          type: nmber\n"
+                         "        code:\n"
+                         "          pattern: \"(?=a)\"\n"
+                         "        link:\n"
+                         "          $ref: \"#/$defs/Nothing\"\n"
+                         "        a/b~c:\n"
+                         "          minLenght: 3\n"
+                         "          multipleOf: 0\n"
+                         "          minItems: -1\n"
+                         "          required: [1]\n"),
             (Lines{"unknown_type@8 /events/Order Completed/properties/properties/total/type",
                    "invalid_pattern@10 /events/Order Completed/properties/properties/code/pattern",
                    "unresolved_reference@12 /events/Order Completed/properties/properties/link/$ref",
@@ -211,7 +217,7 @@ TEST(PlanTest, PatternsThatOnlyRunInExponentialTimeAreRefusedWithTheReason) {
   for (const char* source : {"(a)\\1", "(?<n>a)\\k<n>"}) {
     EXPECT_EQ(why(source), "backreferences are not supported: they may take exponential time") << source;
   }
-  EXPECT_EQ(why("((x{100}){100}){100}"), "the pattern is too large");
+  EXPECT_EQ(why("((x{30}){30}){30}"), "the pattern is too large");
   EXPECT_EQ(why("x{1001}"), "a repetition may be at most 1000");
   for (const char* source :
        {"(", ")", "[a", "*", "a**", "(?i)a", "\\q", "a\\", "\\u12", "\\ud800", "\\p{Nope}", "[b-a]"}) {
@@ -265,26 +271,25 @@ TEST(PlanTest, NumbersAreExact) {
 }
 
 TEST(PlanTest, LintTellsOfNamesAndOfRulesThatNothingCanMeet) {
-  EXPECT_EQ(told_of_yaml(R"(version: 1
-events:
-  order_completed: {}
-  Order Completed:
-    properties:
-      required: [nowhere]
-      properties:
-        orderId: {type: string}
-        total: {type: number, minimum: 3, maximum: 2}
-        currency: {type: string, enum: [GBP, 1]}
-        count: {type: integer, minLength: 1}
-        kind: {type: string, const: 7}
-        size: {exclusiveMinimum: 1, maximum: 1}
-        none: {enum: []}
-  page: {}
-  send_email: {}
-traits:
-  properties:
-    marketingPreferences: {}
-)",
+  EXPECT_EQ(told_of_yaml("version: 1\n"
+                         "events:\n"
+                         "  order_completed: {}\n"
+                         "  Order Completed:\n"
+                         "    properties:\n"
+                         "      required: [nowhere]\n"
+                         "      properties:\n"
+                         "        orderId: {type: string}\n"
+                         "        total: {type: number, minimum: 3, maximum: 2}\n"
+                         "        currency: {type: string, enum: [GBP, 1]}\n"
+                         "        count: {type: integer, minLength: 1}\n"
+                         "        kind: {type: string, const: 7}\n"
+                         "        size: {exclusiveMinimum: 1, maximum: 1}\n"
+                         "        none: {enum: []}\n"
+                         "  page: {}\n"
+                         "  send_email: {}\n"
+                         "traits:\n"
+                         "  properties:\n"
+                         "    marketingPreferences: {}\n",
                          true),
             (Lines{"event_name@3 /events/order_completed", "similar_names@5 /events/Order Completed",
                    "undescribed@6 /events/Order Completed/properties/required/0",

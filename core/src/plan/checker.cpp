@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bitset>
+#include <functional>
 #include <numeric>
+#include <optional>
 
 #include "event/bad_value.hpp"
 #include "event/json_check.hpp"
@@ -69,6 +71,7 @@ class Checker {
         after = number(at, rules, frame);
     }
     if (rules.checks_values) values(at, rules, frame);
+    for (const Rules* reference : rules.references) value(at, *reference, frame);
     return after;
   }
 
@@ -103,8 +106,9 @@ class Checker {
   const char* string(const char* at, const Rules& rules, const Frame* frame) {
     const Quoted quoted = read_string(at, end_);
     if (!type(string_type, at, rules, frame) || !rules.checks_strings) return quoted.end;
-    const std::string_view text = text_of(quoted, scratch().text);
-    if (rules.min_length || rules.max_length) {
+    const std::string_view text = quoted.escaped ? text_of(quoted, scratch().text) : quoted.raw;
+    // A code point has one byte to four, so the bytes often say enough.
+    if (text.size() / 4 < rules.min_length.value_or(0) || text.size() > rules.max_length.value_or(text.size())) {
       const std::size_t length = count_code_points(text);
       if (length < rules.min_length.value_or(0)) {
         report(rules, "minLength", "min_length",
@@ -124,27 +128,46 @@ class Checker {
   }
 
   const char* number(const char* at, const Rules& rules, const Frame* frame) {
-    const char* const after = skip_number(at, end_);
-    if ((rules.types & number_type) == number_type && !rules.checks_numbers) return after;
-    const Decimal number({at, static_cast<std::size_t>(after - at)});
-    if (!type(number.is_integer() ? integer_type : fraction_type, at, rules, frame) || !rules.checks_numbers)
-      return after;
-    if (rules.minimum && number.compare(rules.minimum->value) < 0) {
+    if ((rules.types & number_type) == number_type && !rules.checks_numbers) return skip_number(at, end_);
+    const char* after = at;
+    Small small;
+    if (Small::read(after, end_, small)) {
+      numeric(small, at, rules, frame, [](const Bound& bound) { return bound.small; });
+    } else {
+      after = skip_number(at, end_);
+      numeric(Decimal({at, static_cast<std::size_t>(after - at)}), at, rules, frame,
+              [](const Bound& bound) { return std::optional(bound.value); });
+    }
+    return after;
+  }
+
+  /// \param of gives a bound in the number's own form, if it has that.
+  template <class Number, class Of>
+  void numeric(const Number& number, const char* at, const Rules& rules, const Frame* frame, Of of) {
+    if ((rules.types & number_type) != number_type &&
+        !type(number.is_integer() ? integer_type : fraction_type, at, rules, frame)) {
+      return;
+    }
+    if (!rules.checks_numbers) return;
+    const auto compare = [&](const Bound& bound) {
+      if (const auto same = of(bound)) return number.compare(*same);
+      return Decimal({at, static_cast<std::size_t>(skip_number(at, end_) - at)}).compare(bound.value);
+    };
+    if (rules.minimum && compare(*rules.minimum) < 0) {
       report(rules, "minimum", "minimum", "must be at least " + rules.minimum->text, frame);
     }
-    if (rules.exclusive_minimum && number.compare(rules.exclusive_minimum->value) <= 0) {
+    if (rules.exclusive_minimum && compare(*rules.exclusive_minimum) <= 0) {
       report(rules, "exclusiveMinimum", "exclusive_minimum", "must be above " + rules.exclusive_minimum->text, frame);
     }
-    if (rules.maximum && number.compare(rules.maximum->value) > 0) {
+    if (rules.maximum && compare(*rules.maximum) > 0) {
       report(rules, "maximum", "maximum", "must be at most " + rules.maximum->text, frame);
     }
-    if (rules.exclusive_maximum && number.compare(rules.exclusive_maximum->value) >= 0) {
+    if (rules.exclusive_maximum && compare(*rules.exclusive_maximum) >= 0) {
       report(rules, "exclusiveMaximum", "exclusive_maximum", "must be below " + rules.exclusive_maximum->text, frame);
     }
     if (rules.multiple_of && !rules.multiple_of->divides(number)) {
       report(rules, "multipleOf", "multiple_of", "must be a multiple of " + rules.multiple_of_text, frame);
     }
-    return after;
   }
 
   const char* array(const char* at, const Rules& rules, const Frame* frame) {
@@ -198,21 +221,30 @@ class Checker {
     if (!type(object_type, at, rules, frame) || rules.properties.all().empty()) return skip_value(at, end_);
     std::bitset<Rules::max_required> seen;
     std::size_t missing = rules.required_count;
+    const Property* previous = nullptr;
     for (at = skip_space(at + 1); *at != '}'; at = skip_space(at)) {
-      const Quoted key = read_string(skip_space(*at == ',' ? at + 1 : at), end_);
-      at = skip_space(skip_space(key.end) + 1);
-      std::string unescaped;  // the scratch would be written over by the value
-      const std::string_view name = text_of(key, unescaped);
-      const Property* const property = rules.properties.find(name);
+      if (*at == ',') at = skip_space(at + 1);
+      const Property* property = rules.properties.guess(previous, at, end_);
+      if (property != nullptr) {
+        at += property->name.size() + 2;
+      } else {
+        const Quoted key = read_string(at, end_);
+        at = key.end;
+        std::string unescaped;
+        property = rules.properties.find(text_of(key, unescaped));
+        if (property != nullptr) rules.properties.learn(previous, property);
+      }
+      at = skip_space(skip_space(at) + 1);
       if (property == nullptr) {
         at = skip_value(at, end_);
         continue;
       }
+      previous = property;
       if (property->required && !seen.test(*property->required)) {
         seen.set(*property->required);
         --missing;
       }
-      const Frame member{frame, name, 0};
+      const Frame member{frame, property->name, 0};
       at = property->rules != nullptr ? value(at, *property->rules, &member) : skip_value(at, end_);
     }
     if (missing > 0) {
@@ -226,18 +258,29 @@ class Checker {
   }
 
   void values(const char* at, const Rules& rules, const Frame* frame) {
-    for (const Rules* reference : rules.references) value(at, *reference, frame);
-    if (!rules.has_enum && !rules.constant) return;
+    if (rules.has_enum && *at == '"') {
+      const Quoted quoted = read_string(at, end_);
+      const std::string_view text = quoted.escaped ? text_of(quoted, scratch().text) : quoted.raw;
+      if (!std::binary_search(rules.texts.begin(), rules.texts.end(), text, std::less<>())) not_listed(rules, frame);
+      if (!rules.constant) return;
+    }
     std::string& canonical = scratch().canonical;
     canonical.clear();
     append_canonical(at, end_, canonical);
-    if (rules.has_enum && !std::binary_search(rules.enumeration.begin(), rules.enumeration.end(), canonical)) {
-      report(rules, "enum", "enum",
-             "is none of the " + count_of(rules.enumeration.size(), "value") + " that the plan allows", frame);
+    if (rules.has_enum && *at != '"' &&
+        !std::binary_search(rules.enumeration.begin(), rules.enumeration.end(), canonical)) {
+      not_listed(rules, frame);
     }
     if (rules.constant && *rules.constant != canonical) {
       report(rules, "const", "const", "is not the value that the plan fixes", frame);
     }
+  }
+
+  void not_listed(const Rules& rules, const Frame* frame) {
+    report(
+        rules, "enum", "enum",
+        "is none of the " + count_of(rules.texts.size() + rules.enumeration.size(), "value") + " that the plan allows",
+        frame);
   }
 
   const char* end_;

@@ -15,7 +15,6 @@ namespace intilery::plan {
 namespace {
 
 constexpr int max_depth = 100;
-constexpr std::size_t max_properties = 10'000;
 /// A value is checked at most so often, whatever refers to what.
 constexpr std::uint64_t max_expanded = 100'000;
 
@@ -206,7 +205,7 @@ void Compiler::finish(const Node& schema, Rules& rules) {
     }
   }
   rules.properties.build(std::move(properties));
-  rules.checks_values = rules.has_enum || rules.constant || !rules.references.empty();
+  rules.checks_values = rules.has_enum || rules.constant;
   rules.checks_strings = rules.min_length || rules.max_length || rules.pattern;
   rules.checks_numbers = rules.minimum || rules.maximum || rules.exclusive_minimum || rules.exclusive_maximum ||
                          rules.multiple_of.has_value();
@@ -243,7 +242,14 @@ void Compiler::enumeration(const Node& node, const std::string& pointer, Rules& 
     return problem(node, "wrong_type", pointer, "must be an array, not " + std::string(kind_of(node)));
   }
   rules.has_enum = true;
-  for (const Node& item : node.items) rules.enumeration.push_back(canonical(item));
+  for (const Node& item : node.items) {
+    if (item.is(Node::Kind::string)) {
+      rules.texts.push_back(item.text);
+    } else {
+      rules.enumeration.push_back(canonical(item));
+    }
+  }
+  std::sort(rules.texts.begin(), rules.texts.end());
   std::sort(rules.enumeration.begin(), rules.enumeration.end());
 }
 
@@ -285,8 +291,9 @@ void Compiler::items(const Node& node, const std::string& pointer, Rules& rules)
 
 void Compiler::properties(const Node& node, const std::string& pointer, Rules& rules) {
   if (!check_object(node, pointer)) return;
-  if (node.members.size() > max_properties) {
-    return problem(node, "too_large", pointer, "names more than " + std::to_string(max_properties) + " properties");
+  if (node.members.size() > PropertyTable::max_size) {
+    return problem(node, "too_large", pointer,
+                   "names more than " + std::to_string(PropertyTable::max_size) + " properties");
   }
   std::vector<Property> list;
   for (const auto& [name, schema] : node.members) list.push_back({name, sub_schema(schema, step(pointer, name)), {}});

@@ -1,6 +1,7 @@
 #include "plan/decimal.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace intilery::plan {
 
@@ -11,6 +12,19 @@ constexpr std::int64_t max_exponent = 100'000'000'000'000'000;
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 __extension__ using Wide = unsigned __int128;
+__extension__ using SignedWide = __int128;
+
+constexpr std::array<std::int64_t, 19> powers = [] {
+  std::array<std::int64_t, 19> table{};
+  std::int64_t power = 1;
+  for (std::int64_t& entry : table) {
+    entry = power;
+    if (power < 1'000'000'000'000'000'000) power *= 10;
+  }
+  return table;
+}();
+
+std::int64_t power_of_ten(int exponent) { return powers[static_cast<std::size_t>(exponent)]; }
 
 std::uint64_t times(std::uint64_t a, std::uint64_t b, std::uint64_t modulus) {
   return static_cast<std::uint64_t>(static_cast<Wide>(a) * b % modulus);
@@ -92,6 +106,47 @@ void Decimal::append_canonical(std::string& out) const {
   out += 'e' + std::to_string(is_zero() ? 0 : low_) + ';';
 }
 
+bool Small::read(const char*& at, const char* end, Small& number) {
+  const char* next = at;
+  const bool negative = *next == '-';
+  if (negative) ++next;
+  const char* const first = next;
+  std::int64_t significand = 0;
+  // 19 characters: 18 digits and a point.
+  const char* const limit = end - next > 19 ? next + 19 : end;
+  const char* point = nullptr;
+  for (; next != limit; ++next) {
+    if (is_digit(*next)) {
+      significand = significand * 10 + (*next - '0');
+    } else if (*next == '.') {
+      point = next;
+    } else {
+      break;
+    }
+  }
+  if (next != end && (is_digit(*next) || *next == 'e' || *next == 'E' || *next == '.')) return false;
+  if (next - first > 18 && point == nullptr) return false;
+  number.significand = negative ? -significand : significand;
+  number.scale = point == nullptr ? 0 : static_cast<int>(next - point) - 1;
+  at = next;
+  return true;
+}
+
+std::optional<Small> Small::of(std::string_view text) {
+  Small number;
+  const char* at = text.data();
+  if (!read(at, at + text.size(), number)) return std::nullopt;
+  return number;
+}
+
+bool Small::is_integer() const { return scale == 0 || significand % power_of_ten(scale) == 0; }
+
+int Small::compare(const Small& other) const {
+  const SignedWide left = static_cast<SignedWide>(significand) * power_of_ten(other.scale);
+  const SignedWide right = static_cast<SignedWide>(other.significand) * power_of_ten(scale);
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
 bool Divisor::accepts(std::string_view text) {
   const Decimal number(text);
   return !number.is_zero() && !number.negative_ &&
@@ -104,6 +159,20 @@ Divisor::Divisor(std::string_view text) {
     if (c != '.') significand_ = significand_ * 10 + static_cast<std::uint64_t>(c - '0');
   }
   low_ = number.low_;
+}
+
+bool Divisor::divides(const Small& number) const {
+  // number = s / 10^scale, divisor = d * 10^low.
+  const std::int64_t shift = -low_ - number.scale;
+  if (shift < 0 || shift > 18) {
+    std::string text = std::to_string(number.significand) + "e-" + std::to_string(number.scale);
+    return divides(Decimal(text));
+  }
+  if (significand_ == 1) return true;
+  const auto magnitude = static_cast<std::uint64_t>(number.significand < 0 ? -number.significand : number.significand);
+  const Wide shifted = static_cast<Wide>(magnitude) * static_cast<std::uint64_t>(power_of_ten(static_cast<int>(shift)));
+  if (shifted <= ~std::uint64_t{0}) return static_cast<std::uint64_t>(shifted) % significand_ == 0;
+  return shifted % significand_ == 0;
 }
 
 bool Divisor::divides(const Decimal& number) const {

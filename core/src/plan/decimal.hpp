@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,6 +33,21 @@ class Decimal {
   std::int64_t low_ = 0;     ///< The power of ten of the last digit.
 };
 
+/// The numbers that are met nearly always: at most 18 digits, no exponent. ±significand / 10^scale, exactly.
+struct Small {
+  std::int64_t significand = 0;
+  int scale = 0;
+
+  /// Reads the number that begins at `at`, and moves `at` past it. False, with `at` where it was: it is no such number.
+  static bool read(const char*& at, const char* end, Small& number);
+  /// The same for a whole text.
+  static std::optional<Small> of(std::string_view text);
+
+  bool is_integer() const;
+  /// As Decimal's.
+  int compare(const Small& other) const;
+};
+
 /// The number of `multipleOf`.
 class Divisor {
  public:
@@ -43,6 +59,7 @@ class Divisor {
   explicit Divisor(std::string_view text);
 
   bool divides(const Decimal& number) const;
+  bool divides(const Small& number) const;
 
  private:
   std::uint64_t significand_ = 0;

@@ -50,7 +50,7 @@ void Guard::check(event::Action action, bool command, std::string_view event, st
     return;
   }
   const std::string_view name = action == event::Action::track ? event : event::name_of(action);
-  const PlannedEvent* const planned = plan_.find(name);
+  const Property* const planned = plan_.find(name);
   if (planned == nullptr) {
     if (action != event::Action::track || command) return;  // these are the platform's own
     report(name, {{.code = "unplanned_event",
@@ -59,8 +59,8 @@ void Guard::check(event::Action action, bool command, std::string_view event, st
                    .message = "event \"" + printable(name, 100) + "\" is not in the plan" + plan_.nearest(name)}});
     return;
   }
-  if (planned->properties == nullptr) return;
-  std::vector<Violation> violations = plan::check(body, *planned->properties, command ? "data" : "properties");
+  if (planned->rules == nullptr) return;
+  std::vector<Violation> violations = plan::check(body, *planned->rules, command ? "data" : "properties");
   if (!violations.empty()) report(name, std::move(violations));
 }
 

@@ -1,6 +1,7 @@
 #include "plan/json_text.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 #include <vector>
 
@@ -10,11 +11,11 @@ namespace intilery::plan {
 
 namespace {
 
-/// Whether one of eight bytes is a quote or a backslash. May be wrong only in saying yes.
-bool has_special(std::uint64_t bytes) {
+/// Marks the quotes and backslashes among eight bytes. Above the first one, other bytes may be marked, too.
+std::uint64_t special(std::uint64_t bytes) {
   constexpr std::uint64_t ones = 0x0101010101010101;
-  const auto has_zero = [](std::uint64_t x) { return (x - ones) & ~x & (ones << 7); };
-  return (has_zero(bytes ^ (ones * '"')) | has_zero(bytes ^ (ones * '\\'))) != 0;
+  const auto zeros = [](std::uint64_t x) { return (x - ones) & ~x & (ones << 7); };
+  return zeros(bytes ^ (ones * '"')) | zeros(bytes ^ (ones * '\\'));
 }
 
 std::uint32_t hex4(const char* at) {
@@ -62,8 +63,13 @@ Quoted read_string(const char* at, const char* end) {
     while (end - at >= 8) {
       std::uint64_t bytes = 0;
       std::memcpy(&bytes, at, 8);
-      if (has_special(bytes)) break;
-      at += 8;
+      const std::uint64_t marks = special(bytes);
+      if (marks == 0) {
+        at += 8;
+        continue;
+      }
+      if constexpr (std::endian::native == std::endian::little) at += std::countr_zero(marks) / 8;
+      break;
     }
     while (*at != '"' && *at != '\\') ++at;
     if (*at == '"') break;

@@ -318,7 +318,8 @@ Pattern::Pattern(Pattern&&) noexcept = default;
 Pattern::~Pattern() = default;
 
 bool Pattern::found_in(std::string_view text) const {
-  return re2::RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *compiled_);
+  const re2::StringPiece piece(text.data(), text.size());
+  return compiled_->Match(piece, 0, piece.size(), re2::RE2::UNANCHORED, nullptr, 0);
 }
 
 }  // namespace intilery::plan

@@ -79,31 +79,33 @@ Plan::Plan(Draft& draft) {
   }
   const Node* events = root.find("events");
   if (events != nullptr && compiler.check_object(*events, "/events")) {
+    std::vector<Property> list;
     for (const auto& [name, event] : events->members) {
       const std::string pointer = step("/events", name);
-      PlannedEvent planned;
+      const Rules* rules = nullptr;
       constexpr std::string_view keys[] = {"description", "properties", "title", "deprecated", "$comment", "examples"};
       if (compiler.check_object(event, pointer)) {
         check_members(compiler, event, pointer, keys);
         if (const Node* properties = event.find("properties")) {
-          planned.properties = compiler.compile(*properties, step(pointer, "properties"));
+          rules = compiler.compile(*properties, step(pointer, "properties"));
         }
       }
       if (name.empty()) compiler.problem(event, "empty", pointer, "must have a name");
-      events_.insert_or_assign(name, planned);
+      list.push_back({name, rules, {}});
     }
+    if (list.size() > PropertyTable::max_size) {
+      compiler.problem(*events, "too_large", "/events",
+                       "names more than " + std::to_string(PropertyTable::max_size) + " events");
+      list.clear();
+    }
+    events_.build(std::move(list));
   }
   rules_ = compiler.take();
 }
 
-const PlannedEvent* Plan::find(std::string_view event) const {
-  const auto found = events_.find(event);
-  return found == events_.end() ? nullptr : &found->second;
-}
-
 std::string Plan::nearest(std::string_view event) const {
   std::vector<std::string_view> names;
-  for (const auto& [name, ignored] : events_) names.push_back(name);
+  for (const Property& planned : events_.all()) names.push_back(planned.name);
   std::sort(names.begin(), names.end());
   return did_you_mean(event, names);
 }

@@ -3,11 +3,9 @@
 #pragma once
 
 #include <deque>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "plan/document.hpp"
@@ -22,11 +20,6 @@ struct Draft {
   std::vector<Problem> problems;
 };
 
-/// An event of a plan.
-struct PlannedEvent {
-  const Rules* properties = nullptr;  ///< Null: any will do.
-};
-
 /// A compiled plan. Immutable; may be used from many threads at once.
 class Plan {
  public:
@@ -35,18 +28,15 @@ class Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  const PlannedEvent* find(std::string_view event) const;
+  /// An event of that name; its rules are null where any properties will do. Null: it is not in the plan.
+  const Property* find(std::string_view event) const { return events_.find(event); }
   const Rules* traits() const { return traits_; }
   /// `; did you mean "Order Completed"?`, or nothing.
   std::string nearest(std::string_view event) const;
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-  };
   std::deque<Rules> rules_;
-  std::unordered_map<std::string, PlannedEvent, Hash, std::equal_to<>> events_;
+  PropertyTable events_;
   const Rules* traits_ = nullptr;
 };
 

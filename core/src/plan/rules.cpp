@@ -29,6 +29,18 @@ std::size_t hash(std::string_view name) {
 void PropertyTable::build(std::vector<Property> properties) {
   properties_ = std::move(properties);
   if (properties_.empty()) return;
+  successors_ = std::make_unique<std::atomic<std::uint16_t>[]>(properties_.size() + 1);
+  for (Property& property : properties_) {
+    const std::string text = property.name + '"';
+    const bool plain = text.find('"') == property.name.size() && text.find('\\') == std::string::npos;
+    if (text.size() > sizeof property.quoted || !plain) continue;
+    char mask[sizeof property.mask] = {};
+    std::memset(mask, 0xff, text.size());
+    char quoted[sizeof property.quoted] = {};
+    std::memcpy(quoted, text.data(), text.size());
+    std::memcpy(property.mask, mask, sizeof mask);
+    std::memcpy(property.quoted, quoted, sizeof quoted);
+  }
   slots_.assign(std::bit_ceil(properties_.size() * 2), 0);
   for (std::size_t i = 0; i < properties_.size(); ++i) {
     std::size_t slot = hash(properties_[i].name);
