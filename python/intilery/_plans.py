@@ -178,7 +178,8 @@ class _Pair:
         for name in others:
             if name not in members:
                 yield Change(False, f"{pointer}/properties/{_escaped(name)}", "the property is described now")
-        yield from self.schemas(before.get("items", True), after.get("items", True), f"{pointer}/items")
+        if "items" in before or "items" in after:
+            yield from self.schemas(before.get("items", True), after.get("items", True), f"{pointer}/items")
 
 
 def _types(old: _Schema, new: _Schema, pointer: str) -> Iterator[Change]:

@@ -132,11 +132,11 @@ class Checker {
     const char* after = at;
     Small small;
     if (Small::read(after, end_, small)) {
-      numeric(small, at, rules, frame, [](const Bound& bound) { return bound.small; });
+      numeric(small, at, rules, frame, [](const Bound& bound) { return bound.small ? &*bound.small : nullptr; });
     } else {
       after = skip_number(at, end_);
       numeric(Decimal({at, static_cast<std::size_t>(after - at)}), at, rules, frame,
-              [](const Bound& bound) { return std::optional(bound.value); });
+              [](const Bound& bound) { return &bound.value; });
     }
     return after;
   }
@@ -150,7 +150,7 @@ class Checker {
     }
     if (!rules.checks_numbers) return;
     const auto compare = [&](const Bound& bound) {
-      if (const auto same = of(bound)) return number.compare(*same);
+      if (const auto* same = of(bound)) return number.compare(*same);
       return Decimal({at, static_cast<std::size_t>(skip_number(at, end_) - at)}).compare(bound.value);
     };
     if (rules.minimum && compare(*rules.minimum) < 0) {

@@ -40,47 +40,6 @@ std::vector<std::string_view> type_names() {
 
 std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
-/// Follows a JSON pointer, given as a URI fragment. Null where it leads nowhere.
-const Node* follow(const Node& root, std::string_view fragment) {
-  std::string pointer;
-  for (std::size_t i = 0; i < fragment.size(); ++i) {
-    unsigned code = 0;
-    if (fragment[i] == '%' && i + 2 < fragment.size() &&
-        std::from_chars(fragment.data() + i + 1, fragment.data() + i + 3, code, 16).ptr == fragment.data() + i + 3) {
-      pointer += static_cast<char>(code);
-      i += 2;
-    } else {
-      pointer += fragment[i];
-    }
-  }
-  const Node* node = &root;
-  std::string_view rest = pointer;
-  while (!rest.empty()) {
-    if (rest.front() != '/') return nullptr;
-    rest.remove_prefix(1);
-    const std::size_t end = std::min(rest.find('/'), rest.size());
-    std::string key;
-    for (std::size_t i = 0; i < end; ++i) {
-      if (rest[i] == '~' && i + 1 < end && (rest[i + 1] == '0' || rest[i + 1] == '1')) {
-        key += rest[++i] == '0' ? '~' : '/';
-      } else {
-        key += rest[i];
-      }
-    }
-    rest.remove_prefix(end);
-    if (node->is(Node::Kind::array)) {
-      std::size_t index = 0;
-      const auto [last, error] = std::from_chars(key.data(), key.data() + key.size(), index);
-      if (error != std::errc() || last != key.data() + key.size() || index >= node->items.size()) return nullptr;
-      node = &node->items[index];
-    } else {
-      node = node->find(key);
-      if (node == nullptr) return nullptr;
-    }
-  }
-  return node;
-}
-
 }  // namespace
 
 std::string canonical(const Node& node) {
@@ -309,12 +268,62 @@ void Compiler::required(const Node& node, const std::string& pointer, Rules&) {
   }
 }
 
+const Node* Compiler::member(const Node& object, std::string_view key) {
+  if (object.members.size() < 16) return object.find(key);
+  auto& index = indexes_[&object];
+  if (index.empty()) {
+    for (const auto& [name, value] : object.members) index.try_emplace(name, &value);
+  }
+  const auto found = index.find(key);
+  return found == index.end() ? nullptr : found->second;
+}
+
+const Node* Compiler::follow(std::string_view fragment) {
+  std::string pointer;
+  for (std::size_t i = 0; i < fragment.size(); ++i) {
+    unsigned code = 0;
+    if (fragment[i] == '%' && i + 2 < fragment.size() &&
+        std::from_chars(fragment.data() + i + 1, fragment.data() + i + 3, code, 16).ptr == fragment.data() + i + 3) {
+      pointer += static_cast<char>(code);
+      i += 2;
+    } else {
+      pointer += fragment[i];
+    }
+  }
+  const Node* node = &root_;
+  std::string_view rest = pointer;
+  while (!rest.empty()) {
+    if (rest.front() != '/') return nullptr;
+    rest.remove_prefix(1);
+    const std::size_t end = std::min(rest.find('/'), rest.size());
+    std::string key;
+    for (std::size_t i = 0; i < end; ++i) {
+      if (rest[i] == '~' && i + 1 < end && (rest[i + 1] == '0' || rest[i + 1] == '1')) {
+        key += rest[++i] == '0' ? '~' : '/';
+      } else {
+        key += rest[i];
+      }
+    }
+    rest.remove_prefix(end);
+    if (node->is(Node::Kind::array)) {
+      std::size_t index = 0;
+      const auto [last, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+      if (error != std::errc() || last != key.data() + key.size() || index >= node->items.size()) return nullptr;
+      node = &node->items[index];
+    } else {
+      node = member(*node, key);
+      if (node == nullptr) return nullptr;
+    }
+  }
+  return node;
+}
+
 void Compiler::reference(const Node& node, const std::string& pointer, Rules& rules) {
   if (!node.is(Node::Kind::string)) {
     return problem(node, "wrong_type", pointer, "must be text, not " + std::string(kind_of(node)));
   }
   const std::string& target = node.text;
-  const Node* found = target.starts_with('#') ? follow(root_, std::string_view(target).substr(1)) : nullptr;
+  const Node* found = target.starts_with('#') ? follow(std::string_view(target).substr(1)) : nullptr;
   if (found == nullptr) {
     return problem(
         node, "unresolved_reference", pointer,

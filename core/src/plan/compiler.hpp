@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "plan/document.hpp"
@@ -56,6 +57,9 @@ class Compiler {
   template <std::unique_ptr<const Bound> Rules::* member>
   void bound(const Node&, const std::string&, Rules&);
 
+  /// Follows a JSON pointer, given as a URI fragment. Null where it leads nowhere.
+  const Node* follow(std::string_view fragment);
+  const Node* member(const Node& object, std::string_view key);
   const Rules* sub_schema(const Node& schema, const std::string& pointer);
   void finish(const Node& schema, Rules& rules);
 
@@ -63,7 +67,8 @@ class Compiler {
   std::vector<Problem>& problems_;
   std::deque<Rules> rules_;
   std::map<const Node*, Compiled> compiled_;
-  std::uint64_t expanded_ = 0;  ///< Of the schema being compiled.
+  std::map<const Node*, std::unordered_map<std::string_view, const Node*>> indexes_;  ///< Of large objects.
+  std::uint64_t expanded_ = 0;                                                        ///< Of the schema being compiled.
   int depth_ = 0;
 };
 

@@ -106,32 +106,6 @@ void Decimal::append_canonical(std::string& out) const {
   out += 'e' + std::to_string(is_zero() ? 0 : low_) + ';';
 }
 
-bool Small::read(const char*& at, const char* end, Small& number) {
-  const char* next = at;
-  const bool negative = *next == '-';
-  if (negative) ++next;
-  const char* const first = next;
-  std::int64_t significand = 0;
-  // 19 characters: 18 digits and a point.
-  const char* const limit = end - next > 19 ? next + 19 : end;
-  const char* point = nullptr;
-  for (; next != limit; ++next) {
-    if (is_digit(*next)) {
-      significand = significand * 10 + (*next - '0');
-    } else if (*next == '.') {
-      point = next;
-    } else {
-      break;
-    }
-  }
-  if (next != end && (is_digit(*next) || *next == 'e' || *next == 'E' || *next == '.')) return false;
-  if (next - first > 18 && point == nullptr) return false;
-  number.significand = negative ? -significand : significand;
-  number.scale = point == nullptr ? 0 : static_cast<int>(next - point) - 1;
-  at = next;
-  return true;
-}
-
 std::optional<Small> Small::of(std::string_view text) {
   Small number;
   const char* at = text.data();
@@ -142,6 +116,7 @@ std::optional<Small> Small::of(std::string_view text) {
 bool Small::is_integer() const { return scale == 0 || significand % power_of_ten(scale) == 0; }
 
 int Small::compare(const Small& other) const {
+  if (scale == other.scale) return significand < other.significand ? -1 : significand > other.significand ? 1 : 0;
   const SignedWide left = static_cast<SignedWide>(significand) * power_of_ten(other.scale);
   const SignedWide right = static_cast<SignedWide>(other.significand) * power_of_ten(scale);
   return left < right ? -1 : left > right ? 1 : 0;

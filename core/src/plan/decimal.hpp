@@ -48,6 +48,32 @@ struct Small {
   int compare(const Small& other) const;
 };
 
+inline bool Small::read(const char*& at, const char* end, Small& number) {
+  const char* next = at;
+  const bool negative = *next == '-';
+  if (negative) ++next;
+  const char* const first = next;
+  std::int64_t significand = 0;
+  // 19 characters: 18 digits and a point.
+  const char* const limit = end - next > 19 ? next + 19 : end;
+  const char* point = nullptr;
+  for (; next != limit; ++next) {
+    if ((*next >= '0' && *next <= '9')) {
+      significand = significand * 10 + (*next - '0');
+    } else if (*next == '.') {
+      point = next;
+    } else {
+      break;
+    }
+  }
+  if (next != end && ((*next >= '0' && *next <= '9') || *next == 'e' || *next == 'E' || *next == '.')) return false;
+  if (next - first > 18 && point == nullptr) return false;
+  number.significand = negative ? -significand : significand;
+  number.scale = point == nullptr ? 0 : static_cast<int>(next - point) - 1;
+  at = next;
+  return true;
+}
+
 /// The number of `multipleOf`.
 class Divisor {
  public:

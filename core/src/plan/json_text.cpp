@@ -1,7 +1,6 @@
 #include "plan/json_text.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 #include <vector>
 
@@ -10,13 +9,6 @@
 namespace intilery::plan {
 
 namespace {
-
-/// Marks the quotes and backslashes among eight bytes. Above the first one, other bytes may be marked, too.
-std::uint64_t special(std::uint64_t bytes) {
-  constexpr std::uint64_t ones = 0x0101010101010101;
-  const auto zeros = [](std::uint64_t x) { return (x - ones) & ~x & (ones << 7); };
-  return zeros(bytes ^ (ones * '"')) | zeros(bytes ^ (ones * '\\'));
-}
 
 std::uint32_t hex4(const char* at) {
   std::uint32_t value = 0;
@@ -55,29 +47,6 @@ void append_text(const Quoted& string, std::string& out) {
 }
 
 }  // namespace
-
-Quoted read_string(const char* at, const char* end) {
-  const char* const from = ++at;
-  bool escaped = false;
-  for (;;) {
-    while (end - at >= 8) {
-      std::uint64_t bytes = 0;
-      std::memcpy(&bytes, at, 8);
-      const std::uint64_t marks = special(bytes);
-      if (marks == 0) {
-        at += 8;
-        continue;
-      }
-      if constexpr (std::endian::native == std::endian::little) at += std::countr_zero(marks) / 8;
-      break;
-    }
-    while (*at != '"' && *at != '\\') ++at;
-    if (*at == '"') break;
-    escaped = true;
-    at += 2;
-  }
-  return {{from, static_cast<std::size_t>(at - from)}, escaped, at + 1};
-}
 
 std::string_view text_of(const Quoted& string, std::string& scratch) {
   if (!string.escaped) return string.raw;

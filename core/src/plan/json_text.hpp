@@ -3,9 +3,14 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+
+#include <bit>
+#endif
 
 namespace intilery::plan {
 
@@ -22,7 +27,30 @@ struct Quoted {
 };
 
 /// Reads the string whose quote `at` points to.
-Quoted read_string(const char* at, const char* end);
+inline Quoted read_string(const char* at, const char* end) {
+  const char* const from = ++at;
+  bool escaped = false;
+  for (;;) {
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i backslash = _mm_set1_epi8('\\');
+    while (end - at >= 16) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+      const int marks = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
+      if (marks != 0) {
+        at += std::countr_zero(static_cast<unsigned>(marks));
+        break;
+      }
+      at += 16;
+    }
+#endif
+    while (*at != '"' && *at != '\\') ++at;
+    if (*at == '"') break;
+    escaped = true;
+    at += 2;
+  }
+  return {{from, static_cast<std::size_t>(at - from)}, escaped, at + 1};
+}
 
 /// The text of a string; in `scratch` if it has escapes.
 std::string_view text_of(const Quoted& string, std::string& scratch);
