@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
-from . import Client, ConfigurationError, ValidationError
+from . import Client, ConfigurationError, ValidationError, Violation
 from . import _plans as plans
 
 EXIT_FOUND = 1
@@ -74,8 +74,8 @@ def test(plan: _Plan, events: _Events, as_json: _Json = False) -> None:
             if as_json:
                 print(json.dumps({"line": number, "valid": not errors, "errors": errors}, ensure_ascii=False))
             else:
-                for error in errors:
-                    print(f"{events}:{number}: {error['message']} ({error['code']})")
+                for each in errors:
+                    print(f"{events}:{number}: {each['message']} ({each['code']})")
     if not as_json:
         print(f"{checked} events, {wrong} of which break the plan", file=sys.stderr)
     if wrong:
@@ -86,17 +86,17 @@ def _errors(client: Client, text: str) -> list[dict[str, str]]:
     try:
         client.send(_message(text))
     except ValidationError as error:
-        found = error.errors or [error]
-        return [
-            {"code": each.code, "path": each.path, "message": getattr(each, "message", str(each))} for each in found
-        ]
+        found = error.errors or [Violation(error.code, error.path, "", str(error))]
+        return [{"code": each.code, "path": each.path, "message": each.message} for each in found]
     return []
 
 
 @app.command()
 def infer(
     events: _Events,
-    output: Annotated[Optional[Path], typer.Option(help="A file: .json, or else YAML. Default: to standard output.")] = None,
+    output: Annotated[
+        Optional[Path], typer.Option(help="A file: .json, or else YAML. Default: to standard output.")
+    ] = None,
 ) -> None:
     """Make a plan from real events: the types that were met, and as required what every event of a name had.
 
@@ -108,7 +108,9 @@ def infer(
             try:
                 message = _message(text)
                 action = message["action"]
-                if action not in ("identify", "track", "page", "screen") or (action == "track" and not message["event"]):
+                if action not in ("identify", "track", "page", "screen") or (
+                    action == "track" and not message["event"]
+                ):
                     raise ValueError
             except (ValidationError, ValueError, KeyError, TypeError):
                 _fail(f"{events}:{number}: is no message with an action (and, to track, an event)")
@@ -135,7 +137,7 @@ def diff(old: _Plan, new: _Plan, as_json: _Json = False) -> None:
 
     Exit codes: 0 nothing breaks; 1 something does; 2 a plan cannot be loaded.
     """
-    documents = []
+    documents: list[dict[str, Any]] = []
     for path in (old, new):
         document, problems = plans.read(str(path))
         if document is None:
@@ -177,6 +179,6 @@ def _message(text: str) -> dict[str, Any]:
     return message  # type: ignore[no-any-return]  # what is no object, `send` refuses
 
 
-def _fail(message: str) -> Any:
+def _fail(message: str) -> NoReturn:
     print(message, file=sys.stderr)
     raise typer.Exit(EXIT_USAGE)

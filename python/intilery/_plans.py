@@ -1,4 +1,4 @@
-"""Tracking plans as documents: what real events look like, and what a change of a plan means. The core checks events."""
+"""Tracking plans as documents: what real events look like, and what a change means. The core checks events."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _type_of(value: Any) -> str:
         return "boolean"
     if isinstance(value, (int, float, Decimal)):
         return "integer" if value == value // 1 else "number"
-    return {str: "string", list: "array"}.get(type(value), "object")
+    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
 
 
 def infer(messages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -95,7 +95,10 @@ def infer(messages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         name = message["event"] if message["action"] == "track" else message["action"]
         if name.lower() not in COMMANDS:
             events.setdefault(name, _Seen()).add(message.get("properties") or {})
-    plan: dict[str, Any] = {"version": 1, "events": {name: {"properties": seen.schema()} for name, seen in events.items()}}
+    plan: dict[str, Any] = {
+        "version": 1,
+        "events": {name: {"properties": seen.schema()} for name, seen in events.items()},
+    }
     if traits.count:
         plan["traits"] = traits.schema()
     return plan
@@ -147,7 +150,9 @@ class _Pair:
 
     def schemas(self, old: Any, new: Any, pointer: str) -> Iterator[Change]:
         if (old is False) != (new is False):
-            yield Change(new is False, pointer, "nothing is allowed here any more" if new is False else "is allowed now")
+            yield Change(
+                new is False, pointer, "nothing is allowed here any more" if new is False else "is allowed now"
+            )
             return
         before, after = _flat(old, self._old), _flat(new, self._new)
         yield from _types(before, after, pointer)
@@ -159,7 +164,9 @@ class _Pair:
         for keyword in ("pattern", "multipleOf", "uniqueItems"):
             was, now = before.get(keyword) or None, after.get(keyword) or None
             if was != now:
-                wider = now is None or (keyword == "multipleOf" and was is not None and Decimal(was) % Decimal(now) == 0)
+                wider = now is None or (
+                    keyword == "multipleOf" and was is not None and Decimal(was) % Decimal(now) == 0
+                )
                 yield Change(not wider, f"{pointer}/{keyword}", f"{_text(was)} became {_text(now)}")
         was_required, now_required = before.get("required", []), after.get("required", [])
         for name in now_required:

@@ -12,7 +12,10 @@ const plan = {
   version: 1,
   events: {
     'Order Completed': {
-      properties: { required: ['total'], properties: { total: { type: 'number', minimum: 0 }, currency: { enum: ['GBP'] } } },
+      properties: {
+        required: ['total'],
+        properties: { total: { type: 'number', minimum: 0 }, currency: { enum: ['GBP'] } },
+      },
     },
   },
 }

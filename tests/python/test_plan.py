@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,9 +70,12 @@ def test_warn_sends_counts_and_logs_once(plan: Path, caplog: pytest.LogCaptureFi
         }
     lines = [record.getMessage() for record in caplog.records]
     assert [line for line in lines if "properties.total must be at least 0" in line] == [
-        'the event "Order Completed" breaks the plan (it is sent; this is told once): properties.total must be at least 0'
+        'the event "Order Completed" breaks the plan (it is sent; this is told once): '
+        "properties.total must be at least 0"
     ]
-    assert any(line.endswith('event "Order Complete" is not in the plan; did you mean "Order Completed"?') for line in lines)
+    assert any(
+        line.endswith('event "Order Complete" is not in the plan; did you mean "Order Completed"?') for line in lines
+    )
 
 
 def test_on_invalid_report_makes_a_failed_delivery_of_it(plan: Path) -> None:
@@ -193,7 +197,13 @@ def test_test_says_of_each_event_whether_it_fits(plan: Path, tmp_path: Path) -> 
     ended = intilery_plan("test", plan, events, "--json")
     assert ended.returncode == 1, ended.stderr
     found = lines_of(ended)
-    assert [(each["line"], each["valid"]) for each in found] == [(1, True), (2, False), (3, False), (4, False), (6, False)]
+    assert [(each["line"], each["valid"]) for each in found] == [
+        (1, True),
+        (2, False),
+        (3, False),
+        (4, False),
+        (6, False),
+    ]
     assert [[(error["code"], error["path"]) for error in each["errors"]] for each in found] == [
         [],
         [("minimum", "properties.total"), ("enum", "properties.currency")],
@@ -211,7 +221,12 @@ def test_infer_makes_a_plan_that_the_events_fit(tmp_path: Path) -> None:
     events = tmp_path / "events.ndjson"
     messages: list[Any] = [
         {"action": "track", "userId": "u", "event": "Order Completed", "properties": {"total": 1, "note": None}},
-        {"action": "track", "userId": "u", "event": "Order Completed", "properties": {"total": 1.5, "lines": [{"sku": "a"}]}},
+        {
+            "action": "track",
+            "userId": "u",
+            "event": "Order Completed",
+            "properties": {"total": 1.5, "lines": [{"sku": "a"}]},
+        },
         {"action": "track", "userId": "u", "event": "send_email", "assetId": "a"},
         {"action": "page", "userId": "u", "properties": {"path": "/"}},
         {"action": "identify", "userId": "u", "traits": {"email": "a@b"}},
@@ -264,8 +279,8 @@ def test_diff_tells_what_breaks(tmp_path: Path) -> None:
 def test_send_takes_a_plan(plan: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("user_id,total\nu,1\nu,-1\n")
-    command = [sys.executable, "-m", "intilery", "send", rows, "--event", "Order Completed", "--plan", plan, "--dry-run",
-               "--client-id", "c", "--account-id", "a", "--brand-id", "B"]  # fmt: skip
+    command = [sys.executable, "-m", "intilery", "send", str(rows), "--event", "Order Completed", "--plan", str(plan),
+               "--dry-run", "--client-id", "c", "--account-id", "a", "--brand-id", "B"]  # fmt: skip
     environment = {**os.environ, "INTILERY_AUTH_TOKEN": "t"}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert ended.returncode == 1, ended.stderr
@@ -277,7 +292,9 @@ def test_the_page_on_plans_shows_what_happens(tmp_path: Path) -> None:
     blocks = {block.split("\n", 1)[0]: block.split("\n", 1)[1] for block in page.split("```")[1::2]}
     (tmp_path / "plan.yaml").write_text(blocks["yaml"])
     program = blocks["python"].replace("…", "t")
-    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
     assert ended.stdout == blocks[""]
     assert intilery_plan("lint", tmp_path / "plan.yaml").stdout == ""
 
@@ -285,8 +302,6 @@ def test_the_page_on_plans_shows_what_happens(tmp_path: Path) -> None:
 def test_the_page_on_errors_has_every_code_of_a_plan() -> None:
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "core" / "src" / "plan").glob("*.cpp"))
-    import re
-
     codes = set(re.findall(r"(?:problem|tell|fail)\([^\"\n]*\"([a-z_]+)\"", sources))
     codes |= set(re.findall(r"Problem\{true, \"([a-z_]+)\"", sources))
     codes |= set(re.findall(r"report\(rules, [^,]+,\s*\"([a-z_]+)\"", sources))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import jsonschema
 from hypothesis import given, settings
@@ -92,7 +92,7 @@ def test_the_official_suite_agrees_on_every_case_that_uses_only_the_keywords() -
 
 NUMBERS = st.one_of(st.integers(-12, 12), st.integers(-24, 24).map(lambda n: n / 2), st.integers(-(2**70), 2**70))
 NAMES = st.sampled_from(["a", "b", "c", "order_id"])
-TEXT = st.text(alphabet="ab1é\U0001f600\"\\\n", max_size=4)
+TEXT = st.text(alphabet='ab1é\U0001f600"\\\n', max_size=4)
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, TEXT),
     lambda below: st.one_of(st.lists(below, max_size=4), st.dictionaries(NAMES, below, max_size=4)),
@@ -104,7 +104,9 @@ SMALL = st.integers(0, 4)
 
 def schemas(below: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     keywords: dict[str, st.SearchStrategy[Any]] = {
-        "type": st.one_of(st.sampled_from(TYPES), st.lists(st.sampled_from(TYPES), min_size=1, max_size=3, unique=True)),
+        "type": st.one_of(
+            st.sampled_from(TYPES), st.lists(st.sampled_from(TYPES), min_size=1, max_size=3, unique=True)
+        ),
         "minimum": NUMBERS,
         "maximum": NUMBERS,
         "exclusiveMinimum": NUMBERS,
@@ -134,7 +136,7 @@ def schemas(below: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 SCHEMAS = st.recursive(schemas(st.booleans()), schemas, max_leaves=6)
 
 
-def path_of(parts: list[Union[str, int]]) -> str:
+def path_of(parts: list[str | int]) -> str:
     path = "properties.v"
     for part in parts:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"

@@ -119,7 +119,7 @@ const char* skip_value(const char* at, const char* end) {
         ++at;
         continue;
       default:
-        at = skip_number(at, end);  // or a word
+        at = skip_number(at, end);
     }
   } while (depth > 0);
   return at;

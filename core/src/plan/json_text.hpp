@@ -2,6 +2,7 @@
 /// Reading along wire bytes, which are valid JSON: nothing is checked, and nothing copied but text with escapes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,7 +16,7 @@
 namespace intilery::plan {
 
 inline const char* skip_space(const char* at) {
-  while (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t') ++at;
+  while (static_cast<unsigned char>(*at) <= ' ') ++at;  // between tokens there are no other control characters
   return at;
 }
 
@@ -58,9 +59,14 @@ std::string_view text_of(const Quoted& string, std::string& scratch);
 /// Past the value that begins at `at`.
 const char* skip_value(const char* at, const char* end);
 
-/// Past the number that begins at `at`.
+/// Past the number, or the word, that begins at `at`.
 inline const char* skip_number(const char* at, const char* end) {
-  while (at != end && *at != ',' && *at != '}' && *at != ']' && static_cast<unsigned char>(*at) > ' ') ++at;
+  static constexpr std::array<bool, 256> inside = [] {
+    std::array<bool, 256> table{};
+    for (const char c : std::string_view("+-.0123456789Eeaflnrstu")) table[static_cast<unsigned char>(c)] = true;
+    return table;
+  }();
+  while (at != end && inside[static_cast<unsigned char>(*at)]) ++at;
   return at;
 }
 

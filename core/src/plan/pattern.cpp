@@ -309,7 +309,8 @@ Pattern::Pattern(std::string_view source) {
   compiled_ = std::make_unique<re2::RE2>(to_re2(source), options);
   if (!compiled_->ok()) {
     if (compiled_->error_code() == re2::RE2::ErrorPatternTooLarge) fail("the pattern is too large");
-    if (compiled_->error_code() == re2::RE2::ErrorRepeatSize) fail("a repetition may be at most 1000");
+    if (compiled_->error_code() == re2::RE2::ErrorRepeatSize)
+      fail("repetitions, multiplied where they are nested, may be at most 1000");
     fail(compiled_->error());
   }
 }
