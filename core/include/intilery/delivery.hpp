@@ -94,7 +94,7 @@ struct Stats {
   std::map<int, std::uint64_t> requests;  ///< By HTTP status; 0: no answer.
   /// Broken rules of the tracking plan (`PlanMode::warn`), by event and rule: `Order Completed: /events/…/minimum`.
   std::map<std::string, std::uint64_t> plan_violations;
-  double rate_left = 0;                   ///< Requests that the token bucket would let go now.
+  double rate_left = 0;  ///< Requests that the token bucket would let go now.
   State state = State::running;
 };
 

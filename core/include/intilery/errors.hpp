@@ -51,7 +51,7 @@ struct ErrorInfo {
   int attempts = 0;       ///< Requests that carried the event.
   std::string message_id = {};
   std::vector<Violation> violations = {};  ///< ValidationError: of the tracking plan (`PlanMode::reject`).
-  std::exception_ptr cause = {};  ///< What the program's own function (`before_send`) threw.
+  std::exception_ptr cause = {};           ///< What the program's own function (`before_send`) threw.
 };
 
 /// Base of all errors of this library.
