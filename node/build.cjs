@@ -30,7 +30,7 @@ function run(...args) {
 function fail(why) {
   console.error(`intilery: the native modules could not be built: ${why}.
 They need cmake >= 3.22, a C++20 compiler and these packages (Debian, Ubuntu):
-  apt-get install g++ make cmake pkg-config libcurl4-openssl-dev nlohmann-json3-dev libsimdjson-dev libsqlite3-dev libhiredis-dev libcpp-httplib-dev libcli11-dev`)
+  apt-get install g++ make cmake pkg-config libcurl4-openssl-dev nlohmann-json3-dev libsimdjson-dev libsqlite3-dev libhiredis-dev libre2-dev libyaml-dev libcpp-httplib-dev libcli11-dev`)
   process.exit(1)
 }
 

@@ -31,6 +31,7 @@ class ValidationError extends IntileryError {
   constructor(info) {
     super(info)
     this.path = info.path
+    this.errors = info.errors ?? []
   }
 }
 

@@ -88,6 +88,10 @@ export interface Options {
   context?: Properties | null
   /** Allow identify and track with an anonymousId only. Default: false. */
   allowAnonymous?: boolean
+  /** A tracking plan that every event is checked against: a JSON or YAML file, or the plan itself. */
+  plan?: string | Properties | null
+  /** What breaks the plan: `warn`: is sent, counted and logged once for each event and rule. `reject`: is a mistake in the call. Default: 'warn'. */
+  planMode?: 'warn' | 'reject'
   /** Check and serialise every event, and send nothing. Default: false. */
   dryRun?: boolean
   /** Log each request and its answer: what the events hold, and never the token. Default: false. */
@@ -205,6 +209,8 @@ export interface Stats {
   bytesSent: number
   /** By HTTP status; 0: no answer. */
   requests: Record<string, number>
+  /** Broken rules of the tracking plan, with `planMode: 'warn'`, by event and rule. */
+  planViolations: Record<string, number>
   /** Requests that the token bucket would let go now. */
   rateLeft: number
   state: 'running' | 'paused: auth' | 'paused: rate' | 'paused: unreachable' | 'closed'
@@ -532,6 +538,18 @@ export class ValidationError extends IntileryError {
   path: string
   /** Of `sendMany` with `onInvalid: 'stop'`: the row, from 1. */
   row?: number
+  /** All that breaks the tracking plan, of which `code` and `path` tell the first; empty for another mistake. */
+  errors: Violation[]
+}
+/** One rule of the tracking plan that an event breaks. */
+export interface Violation {
+  code: string
+  /** The culprit, such as `properties.products[3].price`. */
+  path: string
+  /** Where the rule stands in the plan: a JSON pointer. */
+  rule: string
+  /** What is wrong; never what the event holds. */
+  message: string
 }
 /** More waits than `maxQueueBytes` allows. */
 export class QueueFullError extends IntileryError {}

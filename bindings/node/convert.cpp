@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace intilery::node {
 
@@ -40,6 +41,11 @@ Napi::Array texts(Napi::Env env, const std::vector<std::string>& values) {
 }  // namespace
 
 nlohmann::json to_json(const ErrorInfo& error) {
+  nlohmann::json violations = nlohmann::json::array();
+  for (const Violation& violation : error.violations) {
+    violations.push_back(
+        {{"code", violation.code}, {"path", violation.path}, {"rule", violation.rule}, {"message", violation.message}});
+  }
   return {{"kind", name_of(error.kind)},
           {"code", error.code},
           {"message", error.message},
@@ -47,7 +53,8 @@ nlohmann::json to_json(const ErrorInfo& error) {
           {"arrived", error.arrived == Arrived::no ? "no" : "unknown"},
           {"status", error.status},
           {"body", error.body},
-          {"attempts", error.attempts}};
+          {"attempts", error.attempts},
+          {"errors", std::move(violations)}};
 }
 
 Napi::Object to_js(Napi::Env env, const ErrorInfo& error) {
@@ -60,6 +67,17 @@ Napi::Object to_js(Napi::Env env, const ErrorInfo& error) {
   object.Set("status", error.status);
   object.Set("body", error.body);
   object.Set("attempts", error.attempts);
+  Napi::Array errors = Napi::Array::New(env, error.violations.size());
+  for (std::uint32_t i = 0; i < error.violations.size(); ++i) {
+    const Violation& violation = error.violations[i];
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("code", violation.code);
+    entry.Set("path", violation.path);
+    entry.Set("rule", violation.rule);
+    entry.Set("message", violation.message);
+    errors.Set(i, entry);
+  }
+  object.Set("errors", errors);
   return object;
 }
 
@@ -88,6 +106,9 @@ Napi::Object to_js(Napi::Env env, const Stats& stats) {
   Napi::Object requests = Napi::Object::New(env);
   for (const auto& [status, count] : stats.requests) requests.Set(std::to_string(status), number(env, count));
   object.Set("requests", requests);
+  Napi::Object violations = Napi::Object::New(env);
+  for (const auto& [cause, count] : stats.plan_violations) violations.Set(cause, number(env, count));
+  object.Set("planViolations", violations);
   object.Set("rateLeft", stats.rate_left);
   object.Set("state", std::string(to_string(stats.state)));
   return object;

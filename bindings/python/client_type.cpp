@@ -89,6 +89,7 @@ void OpenClient::start() {
   observer->on_error = on_error.ptr();
   core =
       std::make_unique<ClientCore>(options, Library{.name = "intilery-python", .version = INTILERY_VERSION}, observer);
+  options.plan = core->options().plan;  // a path is absolute now: a forked child may be elsewhere
   for (Brand& brand : brands) brand.number = core->brand(brand.name);
 }
 

@@ -16,10 +16,15 @@ py::str text(const std::string& bytes) {
 }
 
 py::object make_error(const ErrorInfo& error) {
+  py::list violations;
+  for (const Violation& violation : error.violations) {
+    violations.append(
+        py::make_tuple(text(violation.code), text(violation.path), text(violation.rule), text(violation.message)));
+  }
   py::object made =
       py::handle(registry().make_error)(static_cast<int>(error.kind), text(error.code), text(error.message),
                                         text(error.path), error.arrived == Arrived::no ? "no" : "unknown", error.status,
-                                        text(error.body), error.attempts, text(error.message_id));
+                                        text(error.body), error.attempts, text(error.message_id), violations);
   if (error.cause) {
     try {
       std::rethrow_exception(error.cause);

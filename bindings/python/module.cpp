@@ -14,6 +14,8 @@
 #include "gil_waiting.hpp"
 #include "intilery/version.hpp"
 #include "nearest.hpp"
+#include "plan/lint.hpp"
+#include "plan/plan.hpp"
 #include "printable.hpp"
 #include "readback/reader.hpp"
 #include "registry.hpp"
@@ -136,6 +138,7 @@ py::dict stats(const py::object& self) {
   out["read_back"] = stats.read_back;
   out["bytes_sent"] = stats.bytes_sent;
   out["requests"] = stats.requests;
+  out["plan_violations"] = stats.plan_violations;
   out["rate_left"] = stats.rate_left;
   out["state"] = py::str(std::string(to_string(stats.state)));
   return out;
@@ -238,6 +241,22 @@ py::list options_table() {
   return table;
 }
 
+/// What `intilery plan` needs of a plan: (the document as JSON, or None; [(fatal, code, line, pointer, message)]).
+py::tuple read_plan(const std::string& path) {
+  plan::Draft draft = plan::read_plan(path);
+  const bool read = draft.problems.empty();
+  const plan::Plan compiled(draft);
+  if (read) plan::lint(draft);
+  std::string document;
+  if (read) plan::append_json(draft.document, document);
+  py::list problems;
+  for (const plan::Problem& problem : draft.problems) {
+    problems.append(
+        py::make_tuple(problem.fatal, problem.code, problem.line, text(problem.pointer), text(problem.message)));
+  }
+  return py::make_tuple(read ? py::object(text(document)) : py::object(py::none()), problems);
+}
+
 void set_registry(const py::kwargs& functions) {
   const auto take = [&](const char* name) { return py::object(functions[name]).release().ptr(); };
   registry() = {.make_error = take("make_error"),
@@ -294,6 +313,7 @@ PYBIND11_MODULE(_native, module) {
     return did_you_mean(name, std::vector<std::string_view>(known.begin(), known.end()));
   });
   module.def("option_list", &options_table);
+  module.def("read_plan", &read_plan);
 }
 
 }  // namespace intilery::python

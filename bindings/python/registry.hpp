@@ -8,7 +8,8 @@ namespace intilery::python {
 
 /// Set once by `_native.register`, when the package is imported; they live as long as the process.
 struct Registry {
-  PyObject* make_error = nullptr;      ///< `(kind, code, message, path, arrived, status, body, attempts, message_id)`
+  /// `(kind, code, message, path, arrived, status, body, attempts, message_id, violations)`
+  PyObject* make_error = nullptr;
   PyObject* make_receipt = nullptr;    ///< `(message_id, event_id, status, attempts, route, latency, error, read_back)`
   PyObject* await_delivery = nullptr;  ///< `(delivery)`: an iterator for `await`.
   PyObject* reopened = nullptr;        ///< `(client)`: a forked child has just opened its own.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <filesystem>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
 #include "fork.hpp"
+#include "plan/guard.hpp"
 #include "queue/bounded_queue.hpp"
 #include "queue/spool.hpp"
 #include "readback/verifier.hpp"
@@ -32,6 +34,9 @@ using std::chrono::milliseconds;
 
 Options checked(Options options, const OptionStyle& style) {
   check_options(options, style);
+  if (options.plan.is_string()) {
+    options.plan = std::filesystem::absolute(options.plan.get_ref<const std::string&>()).string();
+  }
   return options;
 }
 
@@ -81,7 +86,8 @@ struct ClientCore::Impl {
       : options(std::move(given)),
         brands(options, style),
         observer(std::move(told)),
-        encoder(options, library.name, library.version),
+        guard(options.plan.is_null() ? nullptr : make_guard()),
+        encoder(options, library.name, library.version, guard.get()),
         queue(options.max_queue_bytes),
         transport(transport::make_curl_transport(options, library.name + "/" + library.version)),
         engine(options, queue, *transport,
@@ -109,6 +115,12 @@ struct ClientCore::Impl {
   }
 
   ~Impl() { stop(); }
+
+  std::unique_ptr<const plan::Guard> make_guard() {
+    return std::make_unique<const plan::Guard>(
+        options.plan, options.plan_mode,
+        [this](LogLevel level, const std::string& line) { observer->log(level, line); });
+  }
 
   /// Null without a `rate_limit_store`.
   std::unique_ptr<delivery::Pace> shared_pace() {
@@ -298,6 +310,7 @@ struct ClientCore::Impl {
   const Options options;
   Brands brands;
   const std::shared_ptr<Observer> observer;
+  const std::unique_ptr<const plan::Guard> guard;  ///< Null without a plan.
   const event::Encoder encoder;
   queue::BoundedQueue queue;
   std::unique_ptr<queue::Spool> spool;  ///< Null without one.
@@ -420,6 +433,7 @@ Stats ClientCore::stats() const {
   }
   impl_->engine.fill(stats);
   impl_->queue.fill(stats);
+  if (impl_->guard) impl_->guard->fill(stats);
   if (impl_->queue.closed()) stats.state = State::closed;
   return stats;
 }

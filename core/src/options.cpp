@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 using Member = std::variant<std::string Options::*, bool Options::*, double Options::*, std::size_t Options::*,
                             std::optional<std::size_t> Options::*, milliseconds Options::*, nlohmann::json Options::*,
                             std::optional<milliseconds> Options::*, DeliveryMode Options::*, OnFull Options::*,
-                            OnInvalid Options::*, OnUnknown Options::*, SpoolSync Options::*>;
+                             OnInvalid Options::*, OnUnknown Options::*, SpoolSync Options::*, PlanMode Options::*>;
 
 struct Declaration {
   std::string_view name;
@@ -38,6 +38,7 @@ struct Declaration {
   double maximum = 0;
   bool required = false;
   bool secret = false;
+  bool or_path = false;  ///< An object that may stand in a file.
 };
 
 constexpr double gigabyte = 1e9;
@@ -54,6 +55,8 @@ template <>
 constexpr std::array<std::string_view, 2> names_of<OnInvalid>{"raise", "report"};
 template <>
 constexpr std::array<std::string_view, 2> names_of<OnUnknown>{"resend", "check"};
+template <>
+constexpr std::array<std::string_view, 2> names_of<PlanMode>{"warn", "reject"};
 template <>
 constexpr std::array<std::string_view, 2> names_of<SpoolSync>{"process", "power"};
 
@@ -209,6 +212,14 @@ const std::vector<Declaration>& declarations() {
       {.name = "allow_anonymous",
        .member = &Options::allow_anonymous,
        .help = "Allow identify and track with an anonymous id only."},
+      {.name = "plan",
+       .member = &Options::plan,
+       .help = "A tracking plan that every event is checked against: a JSON or YAML file, or the plan itself.",
+       .or_path = true},
+      {.name = "plan_mode",
+       .member = &Options::plan_mode,
+       .help = "What breaks the plan: warn: is sent, counted and logged once for each event and rule. reject: is a "
+               "mistake in the call."},
       {.name = "dry_run", .member = &Options::dry_run, .help = "Check and serialise every event, and send nothing."},
       {.name = "debug",
        .member = &Options::debug,
@@ -268,7 +279,7 @@ OptionInfo describe(const Declaration& option) {
         info.default_text = "none";
       },
       [&](nlohmann::json Options::*) {
-        info.type = "object";
+        info.type = option.or_path ? "path or object" : "object";
         info.default_text = "none";
       },
       [&]<class Choice>(Choice Options::* m)
@@ -323,7 +334,11 @@ class Setter {
   void operator()(milliseconds Options::* m) { options_.*m = duration(); }
   void operator()(std::optional<milliseconds> Options::* m) { options_.*m = duration(); }
   void operator()(nlohmann::json Options::* m) {
-    if (!value_.is_object()) refuse_kind("an object");
+    if (option_.or_path && value_.is_string()) {
+      if (value_.get_ref<const std::string&>().empty()) refuse("invalid_value", "must not be empty");
+    } else if (!value_.is_object()) {
+      refuse_kind(option_.or_path ? "a path or an object" : "an object");
+    }
     options_.*m = value_;
   }
   template <class Choice>
@@ -522,6 +537,8 @@ void check_options(const Options& options, const OptionStyle& style) {
   if (!printable) refuse("user_agent", "invalid_value", "holds a line break or a character that is not ASCII", style);
   if (!options.context.is_null() && !options.context.is_object())
     refuse("context", "wrong_type", "must be an object", style);
+  if (!options.plan.is_null() && !options.plan.is_object() && !options.plan.is_string())
+    refuse("plan", "wrong_type", "must be a path or an object", style);
   // The aggregate can be filled without set_option, so bounds are checked here for everyone.
   for (const Declaration& option : declarations()) {
     double value = option.minimum;

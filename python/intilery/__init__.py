@@ -20,6 +20,7 @@ from ._errors import (
     SpoolError,
     TimeoutError,
     ValidationError,
+    Violation,
 )
 from ._native import Delivery
 from ._native import version as __version__
@@ -50,6 +51,7 @@ __all__ = [
     "TimeoutError",
     "ValidationError",
     "Verification",
+    "Violation",
     "__version__",
     "diagnose",
 ]

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from . import __version__, _cli_doctor, _cli_reading, _cli_send, _cli_spool, _cli_verify
+from . import __version__, _cli_doctor, _cli_plan, _cli_reading, _cli_send, _cli_spool, _cli_verify
 
 app = typer.Typer(
     name="intilery",
@@ -43,6 +43,7 @@ app.command("validate", help=_cli_send.VALIDATE_HELP)(_cli_send.validate)
 app.command("verify", help=_cli_verify.HELP)(_cli_verify.verify)
 app.add_typer(_cli_spool.spool, name="spool")
 app.command("doctor", help=_cli_doctor.HELP)(_cli_doctor.doctor)
+app.add_typer(_cli_plan.app)
 
 
 @app.command("sandbox", context_settings={"ignore_unknown_options": True}, add_help_option=False)

@@ -91,9 +91,15 @@ class RowFlags(FlagSet):
     source_id: Annotated[Optional[str], option("Goes into the message ids. Default: the file's name.")] = None
     on_invalid: Annotated[Optional[str], option("A row that can be no event: reject (default) or stop.")] = None
     limit: Annotated[Optional[int], option("Take the first rows only.", min=0)] = None
+    plan: Annotated[Optional[str], option("A tracking plan (JSON, YAML): rows that break it are rejected.")] = None
+
+    def client_options(self) -> dict[str, Any]:
+        """What of them is the client's."""
+        return {} if self.plan is None else {"plan": self.plan, "plan_mode": "reject"}
 
     def given(self) -> dict[str, Any]:
         given = super().given()
+        given.pop("plan", None)
         given.update({name: given[name].split(",") for name in ("properties", "exclude") if name in given})
         return given
 

@@ -69,7 +69,7 @@ def send(
     account: AccountFlags,
 ) -> None:
     given = {**rows.given(), "rejects": rejects, "checkpoint": checkpoint}
-    connection = {**account.given(), **({"dry_run": True} if dry_run else {})}
+    connection = {**account.given(), **rows.client_options(), **({"dry_run": True} if dry_run else {})}
     report = Report("send", "dry run" if dry_run else "send", as_json)
     _run(report, source, given, connection, None if no_checkpoint else source not in (None, "-"))
 
@@ -84,7 +84,7 @@ def validate(
 ) -> None:
     nobody = {"client_id": "nobody", "account_id": "nobody", "brand_id": "NOBODY", "auth_token": "none"}
     report = Report("validate", "validate", as_json)
-    _run(report, source, {**rows.given(), "rejects": rejects}, {**nobody, "dry_run": True}, None)
+    _run(report, source, {**rows.given(), "rejects": rejects}, {**nobody, **rows.client_options(), "dry_run": True}, None)
 
 
 def _run(

@@ -56,7 +56,7 @@ def verify(
     with contextlib.ExitStack() as stack:
         try:
             span = (_moment("since", since), _moment("until", until))
-            client = Client.from_env(**account.given())
+            client = Client.from_env(**account.given(), **rows.client_options())
             stack.callback(client.close, 0)
             verifying = Verifying(client, source, rows.given(), *span, timeout)
         except (IntileryError, ImportError, OSError, ValueError) as error:

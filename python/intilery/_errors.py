@@ -16,7 +16,19 @@ No message ever shows the token, nor what an event holds. All can be pickled.
 from __future__ import annotations
 
 import builtins
-from typing import Literal
+from typing import Literal, NamedTuple
+
+
+class Violation(NamedTuple):
+    """One rule of the tracking plan that an event breaks."""
+
+    code: str
+    path: str
+    """The culprit, such as `properties.products[3].price`."""
+    rule: str
+    """Where the rule stands in the plan: a JSON pointer."""
+    message: str
+    """What is wrong; never what the event holds."""
 
 
 class IntileryError(Exception):
@@ -55,13 +67,15 @@ class ValidationError(IntileryError, ValueError):
     Attributes:
         path: The culprit, such as `properties.products[3].price`.
         row: Of `send_many`: the number of the source's row, from 1; else 0.
+        errors: All that breaks the tracking plan, of which `code` and `path` tell the first; empty for another mistake.
     """
 
     row = 0
 
-    def __init__(self, message: str, *, code: str = "", path: str = "") -> None:
+    def __init__(self, message: str, *, code: str = "", path: str = "", errors: list[Violation] | None = None) -> None:
         super().__init__(message, code=code)
         self.path = path
+        self.errors = errors or []
 
 
 class QueueFullError(IntileryError):
@@ -134,13 +148,14 @@ def make_error(
     body: str,
     attempts: int,
     message_id: str,
+    violations: list[tuple[str, str, str, str]],
 ) -> IntileryError:
     """Makes the error of a core's ErrorInfo; `kind` counts through the core's ErrorKind."""
     error: IntileryError
     if kind == 0:
         error = ConfigurationError(message, code=code, option=path)
     elif kind == 1:
-        error = ValidationError(message, code=code, path=path)
+        error = ValidationError(message, code=code, path=path, errors=[Violation(*each) for each in violations])
     elif kind in (4, 5):
         cls = DeliveryError if kind == 4 else AuthError
         error = cls(message, code=code, arrived=arrived, status=status, body=body, attempts=attempts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Callable, Literal, TypedDict
 
@@ -49,6 +50,8 @@ class Options(TypedDict, total=False):
     exit_timeout: float
     context: Mapping[str, Any] | None
     allow_anonymous: bool
+    plan: str | os.PathLike[str] | Mapping[str, Any] | None
+    plan_mode: Literal["warn", "reject"]
     dry_run: bool
     debug: bool
     default: Callable[[Any], Any] | None

@@ -60,6 +60,8 @@ class Stats(NamedTuple):
     """Of request bodies, retries included."""
     requests: dict[int, int]
     """By HTTP status; 0: no answer."""
+    plan_violations: dict[str, int]
+    """Broken rules of the tracking plan, with `plan_mode="warn"`, by event and rule."""
     rate_left: float
     """Requests that the token bucket would let go now."""
     state: Literal["running", "paused: auth", "paused: rate", "paused: unreachable", "closed"]

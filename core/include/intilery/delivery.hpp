@@ -95,7 +95,9 @@ struct Stats {
   std::uint64_t read_back = 0;            ///< Events that were never acknowledged, and found by reading back.
   std::uint64_t bytes_sent = 0;           ///< Of request bodies, retries included.
   std::map<int, std::uint64_t> requests;  ///< By HTTP status; 0: no answer.
-  double rate_left = 0;                   ///< Requests that the token bucket would let go now.
+  /// Broken rules of the tracking plan (`PlanMode::warn`), by event and rule: `Order Completed: /events/…/minimum`.
+  std::map<std::string, std::uint64_t> plan_violations;
+  double rate_left = 0;  ///< Requests that the token bucket would let go now.
   State state = State::running;
 };
 

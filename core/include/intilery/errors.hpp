@@ -17,6 +17,7 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace intilery {
 
@@ -27,6 +28,14 @@ enum class ErrorKind { configuration, validation, queue_full, closed, delivery, 
 enum class Arrived {
   no,       ///< Surely not.
   unknown,  ///< It was sent, and never answered.
+};
+
+/// One rule of the tracking plan that an event breaks.
+struct Violation {
+  std::string code;     ///< Stable, documented in docs/errors.md.
+  std::string path;     ///< The culprit, such as `properties.products[3].price`.
+  std::string rule;     ///< Where the rule stands in the plan: a JSON pointer.
+  std::string message;  ///< What is wrong; never what the event holds.
 };
 
 /// What an error knows, in a form that crosses threads and languages.
@@ -41,7 +50,8 @@ struct ErrorInfo {
   std::string body = {};  ///< The server's last answer, cut to 2 kB.
   int attempts = 0;       ///< Requests that carried the event.
   std::string message_id = {};
-  std::exception_ptr cause = {};  ///< What the program's own function (`before_send`) threw.
+  std::vector<Violation> violations = {};  ///< ValidationError: of the tracking plan (`PlanMode::reject`).
+  std::exception_ptr cause = {};           ///< What the program's own function (`before_send`) threw.
 };
 
 /// Base of all errors of this library.
@@ -77,6 +87,8 @@ class ValidationError : public IntileryError {
                        .path = std::move(path)}) {}
   explicit ValidationError(ErrorInfo info) : IntileryError(std::move(info)) {}
   const std::string& path() const noexcept { return info().path; }
+  /// What breaks the tracking plan, the first of which `code` and `path` tell; empty for another mistake.
+  const std::vector<Violation>& violations() const noexcept { return info().violations; }
 };
 
 /// More waits than `max_queue_bytes` allows.

@@ -50,6 +50,12 @@ enum class SpoolSync {
   power,    ///< A power cut too: one fsync, for many callers if they come together.
 };
 
+/// What happens to an event that breaks the tracking plan.
+enum class PlanMode {
+  warn,    ///< It is sent, counted in `Stats::plan_violations`, and logged once for each event name and rule.
+  reject,  ///< It is a mistake in the call: ValidationError.
+};
+
 /// The settings of a client. An aggregate: `Options{.client_id = "hea", …}`. Times are `std::chrono`, sizes bytes.
 struct Options {
   // Who is sending. All four are required.
@@ -110,6 +116,10 @@ struct Options {
   nlohmann::json context = {};   ///< An object, merged under every event's own context.
   bool allow_anonymous = false;  ///< identify and track with an anonymous id only (the vendor's later documentation).
 
+  // Which events there are; see docs/plans.md.
+  nlohmann::json plan = {};  ///< The path of a tracking plan (JSON or YAML), or the plan itself, an object.
+  PlanMode plan_mode = PlanMode::warn;
+
   // To look on.
   bool dry_run = false;  ///< Everything but sending: valid events are delivered with status 0 and no attempt.
   bool debug = false;    ///< Log each request and answer, with what the events hold, and never the token.
@@ -128,7 +138,7 @@ struct Options {
 /// One option, as every language and the documentation show it.
 struct OptionInfo {
   std::string_view name;     ///< snake_case.
-  std::string_view type;     ///< text, flag, integer, number, duration, choice or object.
+  std::string_view type;     ///< text, flag, integer, number, duration, choice, object, or path or object.
   std::string default_text;  ///< As a user would write it; "required", or "none".
   double minimum = 0;        ///< For integer, number and duration (in seconds).
   double maximum = 0;

@@ -38,7 +38,7 @@ struct Check {
 /// A GET, paced like everything else.
 struct Read {
   std::string path;
-  TimePoint deadline{};
+  TimePoint deadline = TimePoint::max();
   std::function<void(ReadResult)> done;  ///< Called once, on the I/O thread; but
   std::unique_ptr<Check> check = {};     ///< if it has this, the engine itself reads.
   int attempts = 0;

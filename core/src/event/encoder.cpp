@@ -11,6 +11,7 @@
 #include "event/timestamp.hpp"
 #include "intilery/errors.hpp"
 #include "nearest.hpp"
+#include "plan/guard.hpp"
 
 namespace intilery::event {
 
@@ -100,7 +101,9 @@ std::string_view write_object(JsonWriter& out, std::string_view field, const Val
 }
 
 /// Writes the members of a command's data as the event's own.
-void write_data(JsonWriter& out, const ValueSource& source, Draft::Command command) {
+/// \param check called with the data's text as it is given.
+template <class Check>
+void write_data(JsonWriter& out, const ValueSource& source, Draft::Command command, Check check) {
   under("data", [&] {
     const std::size_t from = out.size();
     out.set_depth(0);
@@ -108,7 +111,7 @@ void write_data(JsonWriter& out, const ValueSource& source, Draft::Command comma
     const std::string_view text = out.view().substr(from);
     if (text == "null" || text == "{}") {
       out.truncate(from);
-      return;
+      return check(std::string_view());
     }
     if (text.front() != '{') refuse_type("an object", kind_of(text));
     for (const JsonMember& member : members_of(text)) {
@@ -118,6 +121,7 @@ void write_data(JsonWriter& out, const ValueSource& source, Draft::Command comma
         });
       }
     }
+    check(text);
     out.at(from) = ',';
     out.truncate(out.size() - 1);
   });
@@ -159,12 +163,14 @@ ValidationError validation_error(BadValue bad) {
 
 void check_data(const ValueSource& data, Draft::Command command) {
   Scratch scratch;
-  write_data(scratch.writer(), data, command);
+  write_data(scratch.writer(), data, command, [](std::string_view) {});
 }
 
-Encoder::Encoder(const Options& options, std::string_view library_name, std::string_view library_version)
+Encoder::Encoder(const Options& options, std::string_view library_name, std::string_view library_version,
+                 const plan::Guard* guard)
     : allow_anonymous_(options.allow_anonymous),
-      max_event_bytes_(options.max_event_bytes.value_or(options.max_request_bytes)) {
+      max_event_bytes_(options.max_event_bytes.value_or(options.max_request_bytes)),
+      guard_(guard) {
   nlohmann::json library{{"name", library_name}, {"version", library_version}};
   for (const auto& [key, value] : options.context.items()) {
     JsonWriter out;
@@ -263,7 +269,14 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
   if (command == Draft::Command::journey) under(body_field, [&] { check_journey(body); });
   const std::size_t body_at = body.empty() ? 0 : static_cast<std::size_t>(body.data() - out.view().data());
   const std::size_t body_size = body.size();  // what is written next may move the whole text, and leave `body` dangling
-  if (draft.data) write_data(out, draft.data, command);
+  const auto check_plan = [&](std::string_view planned) {
+    if (guard_ != nullptr) guard_->check(draft.action, command != Draft::Command::none, draft.event, planned);
+  };
+  if (draft.data) {
+    write_data(out, draft.data, command, check_plan);
+  } else {
+    check_plan(command == Draft::Command::none ? body : std::string_view());
+  }
   write_context(draft, out);
 
   const std::int64_t now_us = unix_now_us();

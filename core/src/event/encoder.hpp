@@ -14,6 +14,10 @@
 #include "intilery/options.hpp"
 #include "queue/event.hpp"
 
+namespace intilery::plan {
+class Guard;
+}
+
 namespace intilery::event {
 
 /// Largest call that the vendor's documentation lets into a batch (32 KB in its smaller reading).
@@ -25,7 +29,9 @@ ValidationError validation_error(BadValue bad);
 /// What a client's events have in common.
 class Encoder {
  public:
-  Encoder(const Options& options, std::string_view library_name, std::string_view library_version);
+  /// \param guard the tracking plan, which must outlive the encoder; null: there is none.
+  Encoder(const Options& options, std::string_view library_name, std::string_view library_version,
+          const plan::Guard* guard = nullptr);
 
   /// Checks and serialises a call. May be called from any thread, also from within a ValueSource.
   /// \param id gets the event's message id.
@@ -46,6 +52,7 @@ class Encoder {
   };
   bool allow_anonymous_;
   std::size_t max_event_bytes_;
+  const plan::Guard* guard_;
   std::vector<ContextMember> context_;  ///< Merged under every event's own; the library last.
   std::string whole_context_;           ///< `{"library":…}`, for events without a context of their own.
 };

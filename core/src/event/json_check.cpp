@@ -29,32 +29,6 @@ void require(simdjson::error_code error) {
   }
 }
 
-bool is_number(std::string_view text) {
-  std::size_t at = 0;
-  const auto digits = [&] {
-    const std::size_t from = at;
-    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
-    return at - from;
-  };
-  const auto next_is = [&](char c) { return at < text.size() && text[at] == c; };
-  if (next_is('-')) ++at;
-  if (next_is('0')) {
-    ++at;
-  } else if (digits() == 0) {
-    return false;
-  }
-  if (next_is('.')) {
-    ++at;
-    if (digits() == 0) return false;
-  }
-  if (next_is('e') || next_is('E')) {
-    ++at;
-    if (next_is('+') || next_is('-')) ++at;
-    if (digits() == 0) return false;
-  }
-  return at == text.size();
-}
-
 /// Walks a text once. simdjson's on-demand reader checks what it is asked for, so everything is asked for.
 class Walk {
  public:
@@ -175,6 +149,32 @@ class Walk {
 };
 
 }  // namespace
+
+bool is_number(std::string_view text) {
+  std::size_t at = 0;
+  const auto digits = [&] {
+    const std::size_t from = at;
+    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
+    return at - from;
+  };
+  const auto next_is = [&](char c) { return at < text.size() && text[at] == c; };
+  if (next_is('-')) ++at;
+  if (next_is('0')) {
+    ++at;
+  } else if (digits() == 0) {
+    return false;
+  }
+  if (next_is('.')) {
+    ++at;
+    if (digits() == 0) return false;
+  }
+  if (next_is('e') || next_is('E')) {
+    ++at;
+    if (next_is('+') || next_is('-')) ++at;
+    if (digits() == 0) return false;
+  }
+  return at == text.size();
+}
 
 std::string_view trim(std::string_view json) {
   constexpr std::string_view space = " \t\r\n";

@@ -30,6 +30,9 @@ void write_checked_json(JsonWriter& out, std::string_view text);
 /// The kind of a JSON value, for an error: "an object", "text", "null" …
 std::string_view kind_of(std::string_view json);
 
+/// Whether a text is one JSON number.
+bool is_number(std::string_view text);
+
 /// The text of a JSON string, unescaped.
 std::string unescape(std::string_view json_string);
 

@@ -1,0 +1,184 @@
+"""The command line: `intilery plan`."""
+
+# No `from __future__ import annotations`: typer reads these annotations, in Python 3.9 too.
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+from . import Client, ConfigurationError, ValidationError, Violation
+from . import _plans as plans
+
+EXIT_FOUND = 1
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    name="plan",
+    help="Tracking plans: which events there are, and what each one holds. docs/plans.md says what a plan is.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_Plan = Annotated[Path, typer.Argument(help="A tracking plan, JSON or YAML.", show_default=False)]
+_Events = Annotated[str, typer.Argument(help="A file with one message a line, as `send` takes it; or -.")]
+_Json = Annotated[bool, typer.Option("--json", help="Report in JSON, one line each, for programs.")]
+
+
+@app.command()
+def lint(plan: _Plan, as_json: _Json = False) -> None:
+    """Say what is wrong with a plan, and what is hardly meant.
+
+    Mistakes, and then: names against the conventions (Title Case, an object and an action; snake_case for properties),
+    rules that no value can meet or that never apply.
+
+    Exit codes: 0 nothing; 1 something that is hardly meant; 2 a mistake: the plan cannot be loaded.
+    """
+    _, problems = plans.read(str(plan))
+    for problem in problems:
+        if as_json:
+            print(json.dumps({"file": str(plan), **problem._asdict()}, ensure_ascii=False))
+        else:
+            print(_line(plan, problem))
+    if problems:
+        raise typer.Exit(EXIT_USAGE if any(problem.fatal for problem in problems) else EXIT_FOUND)
+
+
+@app.command()
+def test(plan: _Plan, events: _Events, as_json: _Json = False) -> None:
+    """Check events against a plan, and send nothing.
+
+    A line is a message as `send` takes it, or an event as it was read back (its `rawData`). With --json each becomes
+    {"line": 1, "valid": false, "errors": [{"code", "path", "message"}]}; else only those are shown that break the plan.
+
+    Exit codes: 0 every event fits the plan; 1 some do not; 2 the plan or the file cannot be read.
+    """
+    try:
+        client = Client(
+            client_id="plan", account_id="plan", brand_id="PLAN", auth_token="none", dry_run=True, allow_anonymous=True,
+            plan=plan, plan_mode="reject",
+        )  # fmt: skip
+    except ConfigurationError as error:
+        _fail(str(error))
+    checked = wrong = 0
+    with client:
+        for number, text in _lines(events):
+            checked += 1
+            errors = _errors(client, text)
+            wrong += bool(errors)
+            if as_json:
+                print(json.dumps({"line": number, "valid": not errors, "errors": errors}, ensure_ascii=False))
+            else:
+                for each in errors:
+                    print(f"{events}:{number}: {each['message']} ({each['code']})")
+    if not as_json:
+        print(f"{checked} events, {wrong} of which break the plan", file=sys.stderr)
+    if wrong:
+        raise typer.Exit(EXIT_FOUND)
+
+
+def _errors(client: Client, text: str) -> list[dict[str, str]]:
+    try:
+        client.send(_message(text))
+    except ValidationError as error:
+        found = error.errors or [Violation(error.code, error.path, "", str(error))]
+        return [{"code": each.code, "path": each.path, "message": each.message} for each in found]
+    return []
+
+
+@app.command()
+def infer(
+    events: _Events,
+    output: Annotated[
+        Optional[Path], typer.Option(help="A file: .json, or else YAML. Default: to standard output.")
+    ] = None,
+) -> None:
+    """Make a plan from real events: the types that were met, and as required what every event of a name had.
+
+    Exit codes: 0 the plan was written; 2 the events cannot be read.
+    """
+
+    def messages() -> Iterator[dict[str, Any]]:
+        for number, text in _lines(events):
+            try:
+                message = _message(text)
+                action = message["action"]
+                if action not in ("identify", "track", "page", "screen") or (
+                    action == "track" and not message["event"]
+                ):
+                    raise ValueError
+            except (ValidationError, ValueError, KeyError, TypeError):
+                _fail(f"{events}:{number}: is no message with an action (and, to track, an event)")
+            yield message
+
+    plan = plans.infer(messages())
+    if output is not None and output.suffix == ".json":
+        text = json.dumps(plan, indent=2, ensure_ascii=False) + "\n"
+    else:
+        import yaml
+
+        text = yaml.safe_dump(plan, sort_keys=False, allow_unicode=True)
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+@app.command()
+def diff(old: _Plan, new: _Plan, as_json: _Json = False) -> None:
+    """Say how a plan differs from an older one, and whether that breaks events which fit the older one.
+
+    A property that is newly described breaks nothing, unless it is required.
+
+    Exit codes: 0 nothing breaks; 1 something does; 2 a plan cannot be loaded.
+    """
+    documents: list[dict[str, Any]] = []
+    for path in (old, new):
+        document, problems = plans.read(str(path))
+        if document is None:
+            _fail(_line(path, next(problem for problem in problems if problem.fatal)))
+        documents.append(document)
+    changes = plans.diff(*documents)
+    for change in changes:
+        if as_json:
+            print(json.dumps(change._asdict(), ensure_ascii=False))
+        else:
+            print(f"{'breaking' if change.breaking else 'harmless'}  {change.pointer}: {change.message}")
+    if any(change.breaking for change in changes):
+        raise typer.Exit(EXIT_FOUND)
+
+
+def _line(path: Path, problem: plans.Problem) -> str:
+    line = f"{problem.line}:" if problem.line else ""
+    pointer = f" {problem.pointer}" if problem.pointer else ""
+    return f"{path}:{line}{pointer} {problem.message} ({problem.code})"
+
+
+def _lines(path: str) -> Iterator[tuple[int, str]]:
+    try:
+        with contextlib.nullcontext(sys.stdin) if path == "-" else open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(f"{path}: {error.strerror if isinstance(error, OSError) else 'is not UTF-8'}")
+
+
+def _message(text: str) -> dict[str, Any]:
+    try:
+        message = json.loads(text, parse_float=Decimal)  # exactly
+    except ValueError:
+        raise ValidationError("the line is no JSON", code="invalid_json") from None
+    if isinstance(message, dict) and isinstance(message.get("rawData"), dict):
+        message = message["rawData"]
+    return message  # type: ignore[no-any-return]  # what is no object, `send` refuses
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise typer.Exit(EXIT_USAGE)
