@@ -19,7 +19,7 @@ namespace {
 std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, std::string client_id,
                                std::string account_id, std::vector<std::string> brand_ids, double rate_limit,
                                double burst, const std::string& profile, std::size_t max_request_bytes,
-                               std::size_t max_stored_bytes, double visible_after, std::string store, std::string faults) {
+                               std::size_t max_stored_bytes, std::string store, double visible_after, std::string faults) {
   if (profile != "guide" && profile != "vendor") throw std::invalid_argument("profile must be guide or vendor");
   SandboxOptions options{.host = std::move(host),
                          .port = port,
