@@ -649,7 +649,7 @@ TEST(OptionsTest, EveryOptionIsInTheList) {
     EXPECT_FALSE(option.help.empty()) << option.name;
     EXPECT_NO_THROW(set_option(options, option.name, nullptr)) << option.name;
   }
-  EXPECT_EQ(option_list().size(), 40u);
+  EXPECT_EQ(option_list().size(), 42u);
 }
 
 }  // namespace
