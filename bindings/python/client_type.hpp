@@ -38,6 +38,7 @@ struct OpenClient {
   };
 
   Options options;            ///< With the newest token.
+  std::shared_ptr<memory::Outbox> outbox;  ///< Of a client in memory, or null.
   std::vector<Brand> brands;  ///< A view knows its place here.
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;

@@ -48,6 +48,8 @@ class EventStore {
   void add(const Call& call);
   void clear();
   std::size_t size() const { return events_.size(); }
+  /// An event's text, by its place in the order of arrival.
+  const std::string& text(std::size_t place) const { return events_[place].json; }
 
   /// `{"events":[…],"total":N}`: the page, and how many events the query matches in all.
   std::string page(const EventQuery& query);

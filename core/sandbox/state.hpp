@@ -2,6 +2,7 @@
 /// What the sandbox knows: of its account, and of what arrived.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -36,6 +37,7 @@ struct State {
       kept->commit();
     }
     for (const EventStore::Call& call : calls) store.add(call);
+    arrived.notify_all();
   }
 
   /// Forgets all that arrived. With the mutex held.
@@ -52,6 +54,7 @@ struct State {
 
   SandboxOptions options;    ///< `token` is guarded by the mutex.
   mutable std::mutex mutex;  ///< Guards all below.
+  mutable std::condition_variable arrived;  ///< Told of every event.
   RateBucket bucket;
   FaultScript faults;
   EventStore store;

@@ -72,13 +72,15 @@ ValidationError before_send_returned(std::string_view kind) {
 }
 
 struct ClientCore::Impl {
-  Impl(Options given, const Library& library, std::shared_ptr<Observer> told, const OptionStyle& style)
+  Impl(Options given, const Library& library, std::shared_ptr<Observer> told, const OptionStyle& style,
+       std::shared_ptr<memory::Outbox> outbox)
       : options(std::move(given)),
         brands(options, style),
         observer(std::move(told)),
         encoder(options, library.name, library.version),
         queue(options.max_queue_bytes),
-        transport(transport::make_curl_transport(options, library.name + "/" + library.version)),
+        transport(outbox ? memory::Outbox::transport(std::move(outbox))
+                         : transport::make_curl_transport(options, library.name + "/" + library.version)),
         engine(options, queue, *transport,
                {.settled = [this](const queue::EventList& events,
                                   std::shared_ptr<const Outcome> outcome) { settled(events, std::move(outcome)); },
@@ -304,8 +306,10 @@ struct ClientCore::Impl {
   std::thread io_thread;
 };
 
-ClientCore::ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style)
-    : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer), style)) {}
+ClientCore::ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style,
+                       std::shared_ptr<memory::Outbox> outbox)
+    : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer), style,
+                                   std::move(outbox))) {}
 
 ClientCore::~ClientCore() {
   if (impl_->is_foreign()) static_cast<void>(impl_.release());  // its thread is not here to be joined

@@ -17,6 +17,7 @@
 #include "intilery/client.hpp"
 #include "intilery/delivery.hpp"
 #include "intilery/options.hpp"
+#include "memory/outbox.hpp"
 #include "queue/event.hpp"
 #include "waiting.hpp"
 
@@ -68,7 +69,9 @@ struct Library {
 class ClientCore {
  public:
   /// \throws ConfigurationError. `style` decides how an option's name is written in it.
-  ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style = {});
+  /// \param outbox if not null, requests end there, and nothing is sent.
+  ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style = {},
+             std::shared_ptr<memory::Outbox> outbox = nullptr);
   /// Closes without waiting: what has no fate fails with reason `closed`. Call `close` first.
   ~ClientCore();
 

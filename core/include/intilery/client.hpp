@@ -18,6 +18,10 @@
 
 namespace intilery {
 
+namespace memory {
+class Outbox;
+}
+
 /// Text that is JSON already. It is checked once, in the call, and travels as it stands.
 struct RawJson {
   std::string_view text;
@@ -151,6 +155,10 @@ class Client {
   /// \throws DeliveryError if reading fails for good, AuthError, TimeoutError, ClosedError.
   Verification verify(std::span<const std::string> message_ids, std::string_view user_id = {},
                       std::chrono::milliseconds timeout = std::chrono::seconds(30));
+
+ protected:
+  /// Whose requests end in memory; for testing::MemoryClient.
+  Client(Options options, Hooks hooks, std::shared_ptr<memory::Outbox> outbox);
 
  private:
   struct Impl;
