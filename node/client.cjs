@@ -42,6 +42,7 @@ const members = {
 const busy = new Set()
 
 const fromEnvironment = Symbol('fromEnvironment')
+const inMemory = Symbol('inMemory')
 
 /** What a view is made with, instead of options. */
 class ViewOn {
@@ -86,6 +87,8 @@ function kindOf(value) {
 let receive
 /** @type {(client: Client, elapsed: number) => void} */
 let closeAtExit
+/** @type {(client: Client) => any} what a client in memory sent, and what it is answered */
+let outboxOf
 
 /** What the native side calls. It must not hold the client, or that would never be collected. */
 function dispatcher(client, log) {
@@ -216,7 +219,7 @@ class Client extends EventEmitter {
   /** The platform's function that keeps a short-lived process until a promise is settled. */
   #waitUntil
 
-  constructor(options = {}, source = undefined) {
+  constructor(options = {}, ...source) {
     super()
     if (options instanceof ViewOn) {
       this.#whole = options.client
@@ -227,7 +230,13 @@ class Client extends EventEmitter {
     this.#beforeSend = functionOption(options, 'beforeSend')
     this.#waitUntil = functionOption(options, 'waitUntil')
     const log = new Log(options.logger)
-    const wires = native.createClient(names, texts, source === fromEnvironment, dispatcher(this, log))
+    const wires = native.createClient(
+      names,
+      texts,
+      source.includes(fromEnvironment),
+      dispatcher(this, log),
+      source.includes(inMemory),
+    )
     if (wires.kind !== undefined) throw makeError(wires)
     log.verbose = wires.debug
     this.#log = log
@@ -253,6 +262,7 @@ class Client extends EventEmitter {
         client.#receiveAnswer(a, b, c)
       }
     }
+    outboxOf = (client) => client.#wires.outbox
     closeAtExit = (client, elapsed) => {
       client.#exiting = true
       const flush = client.#wires.closeNow(
@@ -663,4 +673,4 @@ process.on('exit', () => {
   for (const client of [...busy]) closeAtExit(client, performance.now() - start)
 })
 
-module.exports = { Client, optionList: native.optionList, version: native.version }
+module.exports = { Client, fromEnvironment, inMemory, outboxOf, optionList: native.optionList, version: native.version }

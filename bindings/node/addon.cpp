@@ -6,6 +6,8 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +19,8 @@
 #include "event/encoder.hpp"
 #include "intilery/options.hpp"
 #include "intilery/version.hpp"
+#include "arrival.hpp"
+#include "memory/outbox.hpp"
 #include "nearest.hpp"
 #include "node_client.hpp"
 #include "suspicion.hpp"
@@ -35,12 +39,52 @@ void set_option_text(Options& options, const std::string& name, const std::strin
   set_option(options, name, value, style);
 }
 
-/// `(names, values, fromEnv, dispatch)`: option names and their values as JSON text.
+/// What node/testing.cjs calls of a client in memory.
+Napi::Object outbox_wires(Napi::Env env, const std::shared_ptr<memory::Outbox>& outbox) {
+  Napi::Object wires = Napi::Object::New(env);
+  const auto add = [&](const char* name, auto function) {
+    wires.Set(name, Napi::Function::New(
+                        env,
+                        [outbox, function](const Napi::CallbackInfo& info) -> Napi::Value {
+                          try {
+                            return function(*outbox, info);
+                          } catch (const std::invalid_argument& error) {
+                            throw Napi::TypeError::New(info.Env(), error.what());
+                          }
+                        },
+                        name));
+  };
+  const auto message = [](const Napi::CallbackInfo& info) {
+    return nlohmann::json::parse(info[0].As<Napi::String>().Utf8Value());
+  };
+  using Outbox = memory::Outbox;
+  add("answer", [](Outbox& o, const Napi::CallbackInfo& info) {
+    std::optional<std::size_t> times;
+    if (info[1].IsNumber()) times = info[1].As<Napi::Number>().Uint32Value();
+    o.answer(info[0].As<Napi::Number>(), times, info[2].As<Napi::String>());
+    return info.Env().Undefined();
+  });
+  add("clear", [](Outbox& o, const Napi::CallbackInfo& info) { return o.clear(), info.Env().Undefined(); });
+  add("sentJson", [](Outbox& o, const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), o.sent_json()); });
+  add("matchingJson", [message](Outbox& o, const Napi::CallbackInfo& info) {
+    return Napi::String::New(info.Env(), o.matching_json(message(info)));
+  });
+  add("expect", [message](Outbox& o, const Napi::CallbackInfo& info) {
+    return to_js(info.Env(), o.expect(message(info)));
+  });
+  add("expectNone", [message](Outbox& o, const Napi::CallbackInfo& info) {
+    return to_js(info.Env(), o.expect_none(message(info)));
+  });
+  return wires;
+}
+
+/// `(names, values, fromEnv, dispatch, inMemory)`: option names and their values as JSON text.
 /// \returns the client's functions, or the fields of a ConfigurationError.
 Napi::Value create_client(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   try {
-    Options options = info[2].ToBoolean() ? Options::from_env() : Options{};
+    const auto outbox = info[4].ToBoolean() ? std::make_shared<memory::Outbox>() : nullptr;
+    Options options = info[2].ToBoolean() ? Options::from_env() : outbox ? memory::default_options() : Options{};
     const auto names = info[0].As<Napi::Array>();
     const auto values = info[1].As<Napi::Array>();
     for (std::uint32_t i = 0; i < names.Length(); ++i) {
@@ -51,7 +95,10 @@ Napi::Value create_client(const Napi::CallbackInfo& info) {
                                "onFull must not be block in Node, where it would stop the event loop; "
                                "await client.drained() between events instead");
     }
-    return std::make_shared<NodeClient>(env, std::move(options), info[3].As<Napi::Function>())->wires(env);
+    Napi::Object wires =
+        std::make_shared<NodeClient>(env, std::move(options), info[3].As<Napi::Function>(), outbox)->wires(env);
+    if (outbox) wires.Set("outbox", outbox_wires(env, outbox));
+    return wires;
   } catch (const IntileryError& error) {
     return to_js(env, error.info());
   }

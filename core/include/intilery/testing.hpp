@@ -154,6 +154,7 @@ class MemoryClient : public Client {
 
   /// \throws ConfigurationError naming the option.
   explicit MemoryClient(Options options = default_options(), Hooks hooks = {});
+  static Client from_env(Hooks hooks = {}) = delete;  ///< It would send: give the constructor `Options::from_env()`.
 
   /// What was delivered, oldest first, as a JSON array of messages with their `action`. Flush first.
   std::string sent_json() const;
