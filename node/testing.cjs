@@ -49,11 +49,10 @@ function messageText(message) {
   if (message === null || typeof message !== 'object' || Array.isArray(message)) {
     throw new TypeError("what is expected must be an object, a message's members")
   }
-  try {
-    return serialise(message)
-  } catch (cause) {
-    throw new TypeError('what is expected holds a value that has no JSON form', { cause })
-  }
+  const text = serialise(message)
+  if (typeof text === 'string') return text
+  const [code, , ...path] = text
+  throw new TypeError(`what is expected has a value without a JSON form at ${path.join('.')} (${code})`)
 }
 
 /** The event that was expected, if there is to be one. */
@@ -186,7 +185,9 @@ function hooksHere() {
 function useSandbox(options = {}, hooks = hooksHere()) {
   const after = hooks.afterAll ?? hooks.after
   if (typeof hooks.afterEach !== 'function' || typeof after !== 'function') {
-    throw new TypeError('useSandbox takes the hooks { afterEach, after } or { afterEach, afterAll } of your test runner')
+    throw new TypeError(
+      'useSandbox takes the hooks { afterEach, after } or { afterEach, afterAll } of your test runner',
+    )
   }
   const sandbox = new Sandbox({ rateLimit: 0, ...options })
   share(sandbox)

@@ -120,9 +120,9 @@ export interface SentMessage {
   anonymousId?: string
   timestamp: string
   messageId: string
-  traits?: Record<string, any>
-  properties?: Record<string, any>
-  context?: Record<string, any>
+  traits?: Record<string, unknown>
+  properties?: Record<string, unknown>
+  context?: Record<string, unknown>
   [field: string]: unknown
 }
 

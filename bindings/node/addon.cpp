@@ -13,13 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "arrival.hpp"
 #include "call.hpp"
 #include "convert.hpp"
 #include "event/bad_value.hpp"
 #include "event/encoder.hpp"
 #include "intilery/options.hpp"
 #include "intilery/version.hpp"
-#include "arrival.hpp"
 #include "memory/outbox.hpp"
 #include "nearest.hpp"
 #include "node_client.hpp"
@@ -65,16 +65,15 @@ Napi::Object outbox_wires(Napi::Env env, const std::shared_ptr<memory::Outbox>& 
     return info.Env().Undefined();
   });
   add("clear", [](Outbox& o, const Napi::CallbackInfo& info) { return o.clear(), info.Env().Undefined(); });
-  add("sentJson", [](Outbox& o, const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), o.sent_json()); });
+  add("sentJson",
+      [](Outbox& o, const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), o.sent_json()); });
   add("matchingJson", [message](Outbox& o, const Napi::CallbackInfo& info) {
     return Napi::String::New(info.Env(), o.matching_json(message(info)));
   });
-  add("expect", [message](Outbox& o, const Napi::CallbackInfo& info) {
-    return to_js(info.Env(), o.expect(message(info)));
-  });
-  add("expectNone", [message](Outbox& o, const Napi::CallbackInfo& info) {
-    return to_js(info.Env(), o.expect_none(message(info)));
-  });
+  add("expect",
+      [message](Outbox& o, const Napi::CallbackInfo& info) { return to_js(info.Env(), o.expect(message(info))); });
+  add("expectNone",
+      [message](Outbox& o, const Napi::CallbackInfo& info) { return to_js(info.Env(), o.expect_none(message(info))); });
   return wires;
 }
 

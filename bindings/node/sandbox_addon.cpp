@@ -113,9 +113,9 @@ Napi::Value start(const Napi::CallbackInfo& info) {
       [](Sandbox& s, const Napi::CallbackInfo& call) { return Napi::String::New(call.Env(), s.events_json()); });
   wires.Set("expect", Napi::Function::New(
                           env,
-                          [sandbox](const Napi::CallbackInfo& info) -> Napi::Value {
-                            const std::chrono::milliseconds timeout(info[1].As<Napi::Number>().Int64Value());
-                            auto worker = new Expecting(info.Env(), sandbox, message_of(info), timeout);
+                          [sandbox](const Napi::CallbackInfo& call) -> Napi::Value {
+                            const std::chrono::milliseconds timeout(call[1].As<Napi::Number>().Int64Value());
+                            auto worker = new Expecting(call.Env(), sandbox, message_of(call), timeout);
                             worker->Queue();  // it deletes itself
                             return worker->promise();
                           },

@@ -221,12 +221,12 @@ void define_outbox(py::module_& module) {
       .def("answer", &Outbox::answer)
       .def("clear", &Outbox::clear)
       .def("sent_json", &Outbox::sent_json)
-      .def("matching_json", [](const Outbox& outbox, const std::string& message) {
-        return outbox.matching_json(nlohmann::json::parse(message));
-      })
-      .def("expect", [](const Outbox& outbox, const std::string& message) {
-        return tuple_of(outbox.expect(nlohmann::json::parse(message)));
-      })
+      .def("matching_json",
+           [](const Outbox& outbox, const std::string& message) {
+             return outbox.matching_json(nlohmann::json::parse(message));
+           })
+      .def("expect", [](const Outbox& outbox,
+                        const std::string& message) { return tuple_of(outbox.expect(nlohmann::json::parse(message))); })
       .def("expect_none", [](const Outbox& outbox, const std::string& message) {
         return tuple_of(outbox.expect_none(nlohmann::json::parse(message)));
       });

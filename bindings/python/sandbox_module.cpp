@@ -94,12 +94,10 @@ PYBIND11_MODULE(_sandbox, module) {
       .def("requests", &requests)
       .def("events_json", &Sandbox::events_json, Release())
       .def("expect", &expect)
-      .def("expect_none", [](const Sandbox& s, const std::string& message) {
-        return tuple_of(s.expect_none(json::parse(message)));
-      })
-      .def("matching_json", [](const Sandbox& s, const std::string& message) {
-        return s.matching_json(json::parse(message));
-      })
+      .def("expect_none",
+           [](const Sandbox& s, const std::string& message) { return tuple_of(s.expect_none(json::parse(message))); })
+      .def("matching_json",
+           [](const Sandbox& s, const std::string& message) { return s.matching_json(json::parse(message)); })
       .def("event_count", &Sandbox::event_count, Release())
       .def("stats_json", &Sandbox::stats_json, Release())
       .def("clear", &Sandbox::clear, Release())

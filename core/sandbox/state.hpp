@@ -52,8 +52,8 @@ struct State {
     bucket.fill();
   }
 
-  SandboxOptions options;    ///< `token` is guarded by the mutex.
-  mutable std::mutex mutex;  ///< Guards all below.
+  SandboxOptions options;                   ///< `token` is guarded by the mutex.
+  mutable std::mutex mutex;                 ///< Guards all below.
   mutable std::condition_variable arrived;  ///< Told of every event.
   RateBucket bucket;
   FaultScript faults;

@@ -228,7 +228,8 @@ struct Client::Impl {
   Impl(Options options, Hooks hooks, std::shared_ptr<memory::Outbox> outbox)
       : before_send(std::move(options.before_send)),
         observer(std::make_shared<CppObserver>(std::move(hooks), options.debug)),
-        core(std::move(options), {.name = "intilery-cpp", .version = INTILERY_VERSION}, observer, {}, std::move(outbox)),
+        core(std::move(options), {.name = "intilery-cpp", .version = INTILERY_VERSION}, observer, {},
+             std::move(outbox)),
         callbacks(std::make_unique<std::thread>([told = observer] { told->run(); })) {}
 
   ~Impl() {

@@ -16,6 +16,7 @@
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
 #include "fork.hpp"
+#include "memory/outbox.hpp"
 #include "queue/bounded_queue.hpp"
 #include "queue/spool.hpp"
 #include "readback/verifier.hpp"

@@ -17,7 +17,6 @@
 #include "intilery/client.hpp"
 #include "intilery/delivery.hpp"
 #include "intilery/options.hpp"
-#include "memory/outbox.hpp"
 #include "queue/event.hpp"
 #include "waiting.hpp"
 

@@ -110,7 +110,8 @@ bool Expectation::matches(const json& arrived) const {
 std::string Expectation::nothing_matches(const std::vector<json>& arrived,
                                          const std::vector<std::string>& refused) const {
   std::string text = "no event arrived that matches " + shown(expected_) + "\n";
-  text += arrived.empty() ? "no event arrived at all" : counted(arrived.size(), "event") + " arrived:" + listed(arrived);
+  text +=
+      arrived.empty() ? "no event arrived at all" : counted(arrived.size(), "event") + " arrived:" + listed(arrived);
   if (!refused.empty()) {
     text += "\n" + counted(refused.size(), "request") + " got no success:";
     for (std::size_t i = refused.size() - std::min<std::size_t>(refused.size(), 5); i < refused.size(); ++i) {

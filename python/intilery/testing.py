@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from . import _native
-from ._client import AsyncClient, Client
+from ._client import AsyncClient, Client, _Base
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -191,9 +191,9 @@ class Sandbox:
     def expect(self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]) -> dict[str, Any]:
         """Waits for an event, and returns it as `events` has it; of several, the oldest.
 
-        `event` is its name; an identify's, a page's or a screen's is its action. Of `traits`, `properties` and `context`,
-        and of objects in them, the members that are given must be there; others may be. An array must be as long. A
-        number is compared by its value. `fields` are further members by their names on the wire, such as `assetId`.
+        `event` is its name; an identify's, a page's or a screen's is its action. Of `traits`, `properties`, `context`
+        and objects in them, the members that are given must be there; others may be. An array must be as long. A number
+        is compared by its value. `fields` are further members by their names on the wire, such as `assetId`.
 
         Raises:
             AssertionError: There is none within `timeout`. It lists what arrived, and in what the nearest differs.
@@ -267,15 +267,17 @@ class Sandbox:
         self.stop()
 
 
-class _InMemory:
+class _InMemory(_Base):
     """What the clients in memory have in common."""
 
-    _outbox: _native.Outbox
+    def _open(self, options: Options, *, from_env: bool) -> None:
+        self._outbox = self._kept = _native.Outbox()
+        super()._open(options, from_env=from_env)
 
     @property
     def sent(self) -> list[dict[str, Any]]:
         """What was delivered, oldest first: messages as they went over the wire, with their `action`. Flush first."""
-        sent: list[dict[str, Any]] = json.loads(self._outbox.sent_json())
+        sent: list[dict[str, Any]] = json.loads(self._kept.sent_json())
         return sent
 
     def answer(self, status: int, *, times: int | None = None, body: str = "") -> None:
@@ -289,15 +291,15 @@ class _InMemory:
         Raises:
             ValueError: There is no such status.
         """
-        self._outbox.answer(status, times, body)
+        self._kept.answer(status, times, body)
 
     def clear(self) -> None:
         """Forgets what was delivered, and answers with success again."""
-        self._outbox.clear()
+        self._kept.clear()
 
     def matching(self, event: str | None = None, **expected: Unpack[Expected]) -> list[dict[str, Any]]:
         """Those of `sent` that `expect` would take."""
-        matching: list[dict[str, Any]] = json.loads(self._outbox.matching_json(_message(event, expected)))
+        matching: list[dict[str, Any]] = json.loads(self._kept.matching_json(_message(event, expected)))
         return matching
 
 
@@ -308,30 +310,22 @@ class MemoryClient(_InMemory, Client):
     It needs no options; any may be given.
     """
 
-    def _open(self, options: Options, *, from_env: bool) -> None:
-        self._outbox = _native.Outbox()
-        super()._open(options, from_env=from_env)
-
     def expect(self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]) -> dict[str, Any]:
         """Flushes, and returns the message; else as `Sandbox.expect`."""
         __tracebackhide__ = True
         self.flush(timeout)
-        found: dict[str, Any] = _met(self._outbox.expect(_message(event, expected)))
+        found: dict[str, Any] = _met(self._kept.expect(_message(event, expected)))
         return found
 
     def expect_none(self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]) -> None:
         """Flushes; then as `Sandbox.expect_none`."""
         __tracebackhide__ = True
         self.flush(timeout)
-        _met(self._outbox.expect_none(_message(event, expected)))
+        _met(self._kept.expect_none(_message(event, expected)))
 
 
 class AsyncMemoryClient(_InMemory, AsyncClient):
     """The same for asyncio."""
-
-    def _open(self, options: Options, *, from_env: bool) -> None:
-        self._outbox = _native.Outbox()
-        super()._open(options, from_env=from_env)
 
     async def expect(
         self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]
@@ -339,13 +333,11 @@ class AsyncMemoryClient(_InMemory, AsyncClient):
         """Flushes, and returns the message; else as `Sandbox.expect`."""
         __tracebackhide__ = True
         await self.flush(timeout)
-        found: dict[str, Any] = _met(self._outbox.expect(_message(event, expected)))
+        found: dict[str, Any] = _met(self._kept.expect(_message(event, expected)))
         return found
 
-    async def expect_none(
-        self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]
-    ) -> None:
+    async def expect_none(self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]) -> None:
         """Flushes; then as `Sandbox.expect_none`."""
         __tracebackhide__ = True
         await self.flush(timeout)
-        _met(self._outbox.expect_none(_message(event, expected)))
+        _met(self._kept.expect_none(_message(event, expected)))

@@ -48,10 +48,10 @@ TEST(Expectation, SaysWhatArrivedAndInWhatTheNearestDiffers) {
                                                          {"userId", "ABC/123"},
                                                          {"traits", {{"email", "fred@example.com"}}}},
                                                         "HEA")};
-  const Expectation expectation({{"event", "Order Completed"}, {"properties", {{"revenue", 30.5}, {"currency", "GBP"}}}});
-  EXPECT_EQ(
-      expectation.nothing_matches(arrived, {"track: 400 no"}),
-      R"(no event arrived that matches {"event":"Order Completed","properties":{"currency":"GBP","revenue":30.5}}
+  const Expectation expectation(
+      {{"event", "Order Completed"}, {"properties", {{"revenue", 30.5}, {"currency", "GBP"}}}});
+  EXPECT_EQ(expectation.nothing_matches(arrived, {"track: 400 no"}),
+            R"(no event arrived that matches {"event":"Order Completed","properties":{"currency":"GBP","revenue":30.5}}
 2 events arrived:
   1. track "Order Completed" of "ABC/123" {"items":[{"n":1,"sku":"a"}],"revenue":30.0}
   2. identify of "ABC/123" {"email":"fred@example.com"}

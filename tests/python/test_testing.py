@@ -204,7 +204,7 @@ def test_the_fixtures_serve_a_project_of_its_own(tmp_path: Path) -> None:
     assert "1 failed, 7 passed" in ended.stdout, ended.stdout + ended.stderr
     assert '>       intilery_sandbox.expect("Logout", timeout=0)  # the line' in ended.stdout
     assert 'E       AssertionError: no event arrived that matches {"event":"Logout"}' in ended.stdout
-    assert 'E           event: expected "Logout", arrived "Login"' in ended.stdout
+    assert 'E         event: expected "Logout", arrived "Login"' in ended.stdout
     assert "testing.py" not in ended.stdout  # no frame of ours
 
 

@@ -1,6 +1,6 @@
 /// \file
-/// For tests with GoogleTest: a fixture with a sandbox, and assertions on what arrived. A header alone, for programs that
-/// have GoogleTest; link `intilery::testing`.
+/// For tests with GoogleTest: a fixture with a sandbox, and assertions on what arrived. A header alone, for programs
+/// that have GoogleTest; link `intilery::testing`.
 ///
 ///     class Checkout : public intilery::testing::SandboxTest {};
 ///
