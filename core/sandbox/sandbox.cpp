@@ -415,7 +415,7 @@ Options Sandbox::client_options() const {
   const SandboxOptions& own = impl_->options;
   return {.client_id = own.client_id,
           .account_id = own.account_id,
-          .brand_id = own.brand_ids.front(),
+          .brand_id = own.brand_ids.empty() ? "" : own.brand_ids.front(),
           .auth_token = own.token,
           .endpoint = url(),
           .rate_limit = own.rate_limit > 0 ? own.rate_limit : 1e6,

@@ -95,10 +95,12 @@ transport::Response Outbox::respond(const transport::Request& request) {
     response.body = R"({"error":{"code":"not_found","message":"a client in memory has nothing to read back"}})";
     return response;
   }
-  const bool told = !times_ || *times_ > 0;
-  if (told && times_) --*times_;
-  response.status = told ? status_ : 200;
-  if (told) response.body = body_;
+  response.status = 200;
+  if (!times_ || *times_ > 0) {
+    if (times_) --*times_;
+    response.status = status_;
+    response.body = body_;
+  }
   if (response.status == 0) {
     response.failure = transport::Failure::unreachable;
     response.detail = "the test has it so";
@@ -106,21 +108,20 @@ transport::Response Outbox::respond(const transport::Request& request) {
     refused_.push_back(action + ": no answer");
     return response;
   }
-  const bool success = response.status < 300;
-  if (response.body.empty()) {
-    char id[40];
-    std::snprintf(id, sizeof id, "00000000-0000-4000-8000-%012zu", ++answers_);
-    response.body = success ? json{{"success", true}, {"eventId", id}}.dump()
-                            : json{{"success", false}, {"message", "the test has it so"}}.dump();
-  }
-  if (success) {
-    std::string body;
-    body.reserve(request.body_size);
-    for (const std::string_view part : request.body) body += part;
-    keep(action, part_from_end(request.path, 2), body);
-  } else {
+  if (response.status >= 300) {
+    if (response.body.empty()) response.body = R"({"success":false,"message":"the test has it so"})";
     refused_.push_back(action + ": " + std::to_string(response.status) + " " + response.body);
+    return response;
   }
+  if (response.body.empty()) {
+    char id[48];
+    std::snprintf(id, sizeof id, "00000000-0000-4000-8000-%012zu", ++answers_);
+    response.body = json{{"success", true}, {"eventId", id}}.dump();
+  }
+  std::string body;
+  body.reserve(request.body_size);
+  for (const std::string_view part : request.body) body += part;
+  keep(action, part_from_end(request.path, 2), body);
   return response;
 }
 
