@@ -147,7 +147,8 @@ const runners = [
   {
     name: 'jest',
     file: 'own.jest.cjs',
-    text: `const { useSandbox } = require('intilery/testing')\n${tests('useSandbox()')}`,
+    // An expectation waits in real time, whatever a test does to the clock.
+    text: `const { useSandbox } = require('intilery/testing')\njest.useFakeTimers()\n${tests('useSandbox()')}`,
     command: [bin('jest/bin/jest.js'), '--no-cache', '--watchman=false'],
   },
 ]
