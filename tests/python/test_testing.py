@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import datetime
 import subprocess
 import sys
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +19,7 @@ from intilery.testing import AsyncMemoryClient, MemoryClient, Sandbox
 
 
 def test_an_expectation_waits_for_its_event_and_returns_it(sandbox: Sandbox) -> None:
-    sandbox.set_faults({"delay_ms": 50})
+    sandbox.set_faults({"delay_ms": 120})
     with sandbox.client() as client:
         delivery = client.track("ABC/123", "Order Completed", {"revenue": 30.5, "items": [{"sku": "a", "n": 1}]})
         event = sandbox.expect(
@@ -46,7 +48,7 @@ def test_a_missed_expectation_says_what_arrived_and_what_the_nearest_lacks(sandb
         client.track("ABC/123", "Login")
         client.track("ABC/123", "Order Completed", {"revenue": 30})
     with pytest.raises(AssertionError) as caught:
-        sandbox.expect("Order Completed", properties={"revenue": 30.5, "currency": "GBP"}, timeout=0)
+        sandbox.expect("Order Completed", properties={"revenue": 30.5, "currency": "GBP"}, timeout=0.12)
     assert str(caught.value) == (
         'no event arrived that matches {"event":"Order Completed","properties":{"currency":"GBP","revenue":30.5}}\n'
         "2 events arrived:\n"
@@ -68,6 +70,14 @@ def test_a_missed_expectation_tells_of_requests_that_the_server_refused(sandbox:
     with pytest.raises(AssertionError, match=r"(?s)no event arrived at all.*track: 403 .*Token Not Authorised"):
         sandbox.expect("Login", timeout=0)
     client.close(timeout=0)
+
+
+def test_ctrl_c_ends_the_wait_for_an_event(sandbox: Sandbox) -> None:
+    timer = threading.Timer(0.1, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        sandbox.expect("Login", timeout=30)
+    timer.join()
 
 
 def test_an_event_that_must_not_arrive_is_shown(sandbox: Sandbox) -> None:
