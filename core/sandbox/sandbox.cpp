@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include "contract_check.hpp"
 #include "expectation.hpp"
@@ -442,12 +443,13 @@ Arrival Sandbox::expect(const json& message, std::chrono::milliseconds timeout) 
   std::unique_lock lock(impl_->mutex);
   const EventStore& store = impl_->store;
   std::size_t seen = 0;
+  std::uint64_t clears = impl_->clears;
   do {
-    if (seen > store.size()) seen = 0;  // cleared meanwhile
+    if (std::exchange(clears, impl_->clears) != impl_->clears) seen = 0;
     for (; seen < store.size(); ++seen) {
       if (expectation.matches(impl_->found(seen))) return {.event_json = store.text(seen)};
     }
-  } while (impl_->arrived.wait_until(lock, deadline, [&] { return store.size() != seen; }));
+  } while (impl_->arrived.wait_until(lock, deadline, [&] { return store.size() > seen || clears != impl_->clears; }));
   return {.report = expectation.nothing_matches(impl_->all_found(), impl_->refused())};
 }
 

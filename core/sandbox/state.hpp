@@ -44,6 +44,7 @@ struct State {
   void forget() {
     if (kept) kept->clear();
     store.clear();
+    ++clears;
     first_request += log.size();
     log.clear();
     stored_bytes = 0;
@@ -58,6 +59,7 @@ struct State {
   RateBucket bucket;
   FaultScript faults;
   EventStore store;
+  std::uint64_t clears = 0;           ///< How often the store was emptied: places in it before mean nothing after.
   std::unique_ptr<StoredCalls> kept;  ///< If there is a file for it.
   std::deque<std::shared_ptr<const ReceivedRequest>> log;
   std::uint64_t first_request = 0;  ///< The number of the log's first one.

@@ -113,6 +113,7 @@ TEST_F(UsersOwnTest, WaitsForAnEventThatComesLate) {
 TEST_F(UsersOwnTest, GoesOnWaitingThroughAClear) {
   client.track("ABC/123", "First").wait(5s);
   std::thread waits([&] { EXPECT_TRUE(sandbox.expect({{"event", "Second"}})); });
+  std::this_thread::sleep_for(20ms);  // so that it has seen the first; the test holds if it has not
   sandbox.clear();
   client.track("ABC/123", "Second");
   waits.join();
