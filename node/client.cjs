@@ -44,6 +44,7 @@ const members = {
 const busy = new Set()
 
 const fromEnvironment = Symbol('fromEnvironment')
+const inMemory = Symbol('inMemory')
 
 /** What a view is made with, instead of options. */
 class ViewOn {
@@ -90,6 +91,8 @@ let receive
 let closeAtExit
 /** What node/send_many.cjs needs of a client. */
 let rowAccess
+/** @type {(client: Client) => any} what a client in memory sent, and what it is answered */
+let outboxOf
 
 /** What the native side calls. It must not hold the client, or that would never be collected. */
 function dispatcher(client, log) {
@@ -236,7 +239,7 @@ class Client extends EventEmitter {
   /** The platform's function that keeps a short-lived process until a promise is settled. */
   #waitUntil
 
-  constructor(options = {}, source = undefined) {
+  constructor(options = {}, ...source) {
     super()
     if (options instanceof ViewOn) {
       this.#whole = options.client
@@ -247,7 +250,13 @@ class Client extends EventEmitter {
     this.#beforeSend = functionOption(options, 'beforeSend')
     this.#waitUntil = functionOption(options, 'waitUntil')
     const log = new Log(options.logger)
-    const wires = native.createClient(names, texts, source === fromEnvironment, dispatcher(this, log))
+    const wires = native.createClient(
+      names,
+      texts,
+      source.includes(fromEnvironment),
+      dispatcher(this, log),
+      source.includes(inMemory),
+    )
     if (wires.kind !== undefined) throw makeError(wires)
     log.verbose = wires.debug
     this.#log = log
@@ -287,6 +296,7 @@ class Client extends EventEmitter {
         end: (run) => client.#endRun(run),
       }
     }
+    outboxOf = (client) => client.#wires.outbox
     closeAtExit = (client, elapsed) => {
       client.#exiting = true
       const flush = client.#wires.closeNow(
@@ -764,4 +774,13 @@ async function diagnose(options = {}) {
   return checks
 }
 
-module.exports = { Client, diagnose, rowAccess, optionList: native.optionList, version: native.version }
+module.exports = {
+  Client,
+  diagnose,
+  fromEnvironment,
+  inMemory,
+  outboxOf,
+  rowAccess,
+  optionList: native.optionList,
+  version: native.version,
+}

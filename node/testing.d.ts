@@ -1,4 +1,4 @@
-import type { Client, Options } from './index.js'
+import { Client, type Options } from './index.js'
 
 export interface SandboxOptions {
   /** Address to bind. Default: 127.0.0.1. */
@@ -99,6 +99,41 @@ export interface StoredEvent {
 }
 
 /**
+ * The members that an event must have, by their names on the wire. `event` is its name; an identify's, a page's or a
+ * screen's is its action. Objects may have members more, arrays must be as long, numbers are compared by their value.
+ */
+export interface Expected {
+  action?: 'identify' | 'track' | 'page' | 'screen'
+  event?: string
+  userId?: string
+  anonymousId?: string
+  brandId?: string
+  traits?: object
+  properties?: object
+  context?: object
+  [field: string]: unknown
+}
+
+/** A message as it went over the wire. */
+export interface SentMessage {
+  action: 'identify' | 'track' | 'page' | 'screen'
+  event?: string
+  userId?: string
+  anonymousId?: string
+  timestamp: string
+  messageId: string
+  traits?: Record<string, unknown>
+  properties?: Record<string, unknown>
+  context?: Record<string, unknown>
+  [field: string]: unknown
+}
+
+/** How long to wait, in milliseconds. Default: 5,000. */
+export interface Patience {
+  timeout?: number
+}
+
+/**
  * A stand-in for the Intilery service: a real HTTP server on loopback, on threads of its own, that holds its callers to
  * the contract, remembers what arrived, and misbehaves when told to.
  */
@@ -111,6 +146,17 @@ export class Sandbox {
   readonly port: number
   /** A client of this sandbox; `options` go over the ones that it needs. */
   client(options?: Options): Client
+  /** The variables (`INTILERY_ENDPOINT` and so on) that bring `Client.fromEnv()` to this sandbox. */
+  environment(): Record<string, string>
+  /**
+   * Waits for an event, and gives it as `events` has it; of several, the oldest. Rejects with an AssertionError that
+   * lists what arrived, and in what the nearest differs.
+   */
+  expect(message: Expected, options?: Patience): Promise<StoredEvent>
+  /** Throws an AssertionError if such an event has arrived. It does not wait: flush the client first. */
+  expectNone(message: Expected): void
+  /** Those of `events` that `expect` would take; for their number. It does not wait. */
+  matching(message: Expected): StoredEvent[]
   requests(): ReceivedRequest[]
   /** In the order of their arrival. */
   events(): StoredEvent[]
@@ -124,4 +170,44 @@ export class Sandbox {
   setToken(token: string): void
   stop(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
+}
+
+/** What a test runner calls behind each test, and behind the last. node:test says `after`, others `afterAll`. */
+export interface Hooks {
+  afterEach(hook: () => Promise<void>): unknown
+  after?(hook: () => Promise<void>): unknown
+  afterAll?(hook: () => Promise<void>): unknown
+}
+
+/**
+ * A sandbox without a rate limit for all tests of a file. After each test its clients are closed and it is as new; after
+ * the last it stops.
+ *
+ * @param hooks Of the test runner. Default: what it has put into the global scope (jest; vitest with `globals`), else
+ *   node:test's.
+ */
+export function useSandbox(options?: SandboxOptions, hooks?: Hooks): Sandbox
+
+/**
+ * A client for unit tests: its events are checked, serialised, queued and delivered as always, but end in a list instead
+ * of the network. Every request is answered at once. It needs no options; any may be given.
+ */
+export class MemoryClient extends Client {
+  constructor(options?: Options)
+  static fromEnv(options?: Options): MemoryClient
+  /** What was delivered, oldest first. Flush first. */
+  readonly sent: SentMessage[]
+  /**
+   * Has every request from now on, or the next `times`, answered with this HTTP status; 0: no server is reached.
+   * @throws {TypeError} there is no such status
+   */
+  answer(status: number, options?: { times?: number; body?: string }): void
+  /** Forgets what was delivered, and answers with success again. */
+  clear(): void
+  /** Flushes, and gives the message; else as `Sandbox.expect`. */
+  expect(message: Expected, options?: Patience): Promise<SentMessage>
+  /** Flushes; then as `Sandbox.expectNone`. */
+  expectNone(message: Expected, options?: Patience): Promise<void>
+  /** Those of `sent` that `expect` would take. */
+  matching(message: Expected): SentMessage[]
 }

@@ -2,4 +2,4 @@
 
 import testing from './testing.cjs'
 
-export const { Sandbox } = testing
+export const { MemoryClient, Sandbox, useSandbox } = testing

@@ -6,11 +6,14 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "arrival.hpp"
 #include "call.hpp"
 #include "convert.hpp"
 #include "diagnosis.hpp"
@@ -18,6 +21,7 @@
 #include "event/encoder.hpp"
 #include "intilery/options.hpp"
 #include "intilery/version.hpp"
+#include "memory/outbox.hpp"
 #include "nearest.hpp"
 #include "node_client.hpp"
 #include "row_sender.hpp"
@@ -37,9 +41,8 @@ void set_option_text(Options& options, const std::string& name, const std::strin
   set_option(options, name, value, style);
 }
 
-/// Options from arrays of names and of values, which are JSON text.
-Options options_of(const Napi::Value& names, const Napi::Value& values, bool from_env) {
-  Options options = from_env ? Options::from_env() : Options{};
+/// `options`, and over them those in arrays of names and of values, which are JSON text.
+Options options_of(const Napi::Value& names, const Napi::Value& values, Options options) {
   const auto name = names.As<Napi::Array>();
   const auto value = values.As<Napi::Array>();
   for (std::uint32_t i = 0; i < name.Length(); ++i) {
@@ -48,18 +51,62 @@ Options options_of(const Napi::Value& names, const Napi::Value& values, bool fro
   return options;
 }
 
-/// `(names, values, fromEnv, dispatch)`: option names and their values as JSON text.
+/// What node/testing.cjs calls of a client in memory.
+Napi::Object outbox_wires(Napi::Env env, const std::shared_ptr<memory::Outbox>& outbox) {
+  Napi::Object wires = Napi::Object::New(env);
+  const auto add = [&](const char* name, auto function) {
+    wires.Set(name, Napi::Function::New(
+                        env,
+                        [outbox, function](const Napi::CallbackInfo& info) -> Napi::Value {
+                          try {
+                            return function(*outbox, info);
+                          } catch (const std::invalid_argument& error) {
+                            throw Napi::TypeError::New(info.Env(), error.what());
+                          }
+                        },
+                        name));
+  };
+  const auto message = [](const Napi::CallbackInfo& info) {
+    return nlohmann::json::parse(info[0].As<Napi::String>().Utf8Value());
+  };
+  using Outbox = memory::Outbox;
+  add("answer", [](Outbox& o, const Napi::CallbackInfo& info) {
+    std::optional<std::size_t> times;
+    if (info[1].IsNumber()) times = info[1].As<Napi::Number>().Uint32Value();
+    o.answer(info[0].As<Napi::Number>(), times, info[2].As<Napi::String>());
+    return info.Env().Undefined();
+  });
+  add("clear", [](Outbox& o, const Napi::CallbackInfo& info) { return o.clear(), info.Env().Undefined(); });
+  add("sentJson",
+      [](Outbox& o, const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), o.sent_json()); });
+  add("matchingJson", [message](Outbox& o, const Napi::CallbackInfo& info) {
+    return Napi::String::New(info.Env(), o.matching_json(message(info)));
+  });
+  add("expect",
+      [message](Outbox& o, const Napi::CallbackInfo& info) { return to_js(info.Env(), o.expect(message(info))); });
+  add("expectNone",
+      [message](Outbox& o, const Napi::CallbackInfo& info) { return to_js(info.Env(), o.expect_none(message(info))); });
+  return wires;
+}
+
+/// `(names, values, fromEnv, dispatch, inMemory)`: option names and their values as JSON text.
 /// \returns the client's functions, or the fields of a ConfigurationError.
 Napi::Value create_client(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   try {
-    Options options = options_of(info[0], info[1], info[2].ToBoolean());
+    const auto outbox = info[4].ToBoolean() ? std::make_shared<memory::Outbox>() : nullptr;
+    Options options = options_of(
+        info[0], info[1],
+        info[2].ToBoolean() ? Options::from_env() : outbox ? memory::default_options() : Options{});
     if (options.on_full == OnFull::block) {
       throw ConfigurationError("onFull", "invalid_value",
                                "onFull must not be block in Node, where it would stop the event loop; "
                                "await client.drained() between events instead");
     }
-    return std::make_shared<NodeClient>(env, std::move(options), info[3].As<Napi::Function>())->wires(env);
+    Napi::Object wires =
+        std::make_shared<NodeClient>(env, std::move(options), info[3].As<Napi::Function>(), outbox)->wires(env);
+    if (outbox) wires.Set("outbox", outbox_wires(env, outbox));
+    return wires;
   } catch (const IntileryError& error) {
     return to_js(env, error.info());
   }

@@ -49,8 +49,10 @@ napi_value text_of(napi_env env, std::string_view text) {
 
 }  // namespace
 
-NodeClient::NodeClient(Napi::Env env, Options options, Napi::Function dispatch) : env_(env) {
-  core_ = std::make_unique<ClientCore>(std::move(options), Library{"intilery-node", INTILERY_VERSION}, mailbox_, style);
+NodeClient::NodeClient(Napi::Env env, Options options, Napi::Function dispatch, std::shared_ptr<memory::Outbox> outbox)
+    : env_(env) {
+  core_ = std::make_unique<ClientCore>(std::move(options), Library{"intilery-node", INTILERY_VERSION}, mailbox_, style,
+                                       std::move(outbox));
   const Napi::String name = Napi::String::New(env, "intilery");
   if (napi_create_threadsafe_function(env, dispatch, nullptr, name, 0, 1, nullptr, nullptr, this, wake, &wake_) !=
       napi_ok) {

@@ -36,7 +36,8 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
   /// \param dispatch called on the event loop with what has come. Must not hold the client in JavaScript, or that is
   ///        never collected.
   /// \throws ConfigurationError.
-  NodeClient(Napi::Env env, Options options, Napi::Function dispatch);
+  /// \param outbox of a client in memory, or null.
+  NodeClient(Napi::Env env, Options options, Napi::Function dispatch, std::shared_ptr<memory::Outbox> outbox);
   ~NodeClient();
   NodeClient(const NodeClient&) = delete;
   NodeClient& operator=(const NodeClient&) = delete;

@@ -6,9 +6,12 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "arrival.hpp"
 #include "command.hpp"
 #include "intilery/testing.hpp"
 
@@ -65,6 +68,30 @@ Napi::Array requests(Napi::Env env, const Sandbox& sandbox) {
   return array;
 }
 
+nlohmann::json message_of(const Napi::CallbackInfo& info) {
+  return nlohmann::json::parse(info[0].As<Napi::String>().Utf8Value());
+}
+
+/// Waits for an event on a thread of libuv's pool, which fake timers leave alone.
+class Expecting : public Napi::AsyncWorker {
+ public:
+  Expecting(Napi::Env env, std::shared_ptr<Sandbox> sandbox, nlohmann::json message, std::chrono::milliseconds timeout)
+      : AsyncWorker(env), sandbox_(std::move(sandbox)), message_(std::move(message)), timeout_(timeout) {}
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+ protected:
+  void Execute() override { arrival_ = sandbox_->expect(message_, timeout_); }
+  void OnOK() override { deferred_.Resolve(to_js(Env(), arrival_)); }
+  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+
+ private:
+  const std::shared_ptr<Sandbox> sandbox_;
+  const nlohmann::json message_;
+  const std::chrono::milliseconds timeout_;
+  Arrival arrival_;
+  Napi::Promise::Deferred deferred_ = Napi::Promise::Deferred::New(Env());
+};
+
 /// \returns the functions of a running sandbox.
 Napi::Value start(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -86,6 +113,20 @@ Napi::Value start(const Napi::CallbackInfo& info) {
   add("requests", [](Sandbox& s, const Napi::CallbackInfo& call) { return requests(call.Env(), s); });
   add("eventsJson",
       [](Sandbox& s, const Napi::CallbackInfo& call) { return Napi::String::New(call.Env(), s.events_json()); });
+  wires.Set("expect", Napi::Function::New(
+                          env,
+                          [sandbox](const Napi::CallbackInfo& call) -> Napi::Value {
+                            const std::chrono::milliseconds timeout(call[1].As<Napi::Number>().Int64Value());
+                            auto worker = new Expecting(call.Env(), sandbox, message_of(call), timeout);
+                            worker->Queue();  // it deletes itself
+                            return worker->promise();
+                          },
+                          "expect"));
+  add("expectNone",
+      [](Sandbox& s, const Napi::CallbackInfo& call) { return to_js(call.Env(), s.expect_none(message_of(call))); });
+  add("matchingJson", [](Sandbox& s, const Napi::CallbackInfo& call) {
+    return Napi::String::New(call.Env(), s.matching_json(message_of(call)));
+  });
   add("eventCount", [](Sandbox& s, const Napi::CallbackInfo& call) {
     return Napi::Number::New(call.Env(), static_cast<double>(s.event_count()));
   });

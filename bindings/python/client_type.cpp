@@ -87,8 +87,8 @@ void PyObserver::finished(std::span<const Finished> group) {
 void OpenClient::start() {
   observer = std::make_shared<PyObserver>();  // the parent's is held by its core, which is never freed here
   observer->on_error = on_error.ptr();
-  core =
-      std::make_unique<ClientCore>(options, Library{.name = "intilery-python", .version = INTILERY_VERSION}, observer);
+  core = std::make_unique<ClientCore>(options, Library{.name = "intilery-python", .version = INTILERY_VERSION},
+                                      observer, OptionStyle{}, outbox);
   options.plan = core->options().plan;  // a path is absolute now: a forked child may be elsewhere
   for (Brand& brand : brands) brand.number = core->brand(brand.name);
 }

@@ -12,6 +12,7 @@
 
 #include "client_core.hpp"
 #include "delivery_state.hpp"
+#include "memory/outbox.hpp"
 
 namespace intilery::python {
 
@@ -37,8 +38,9 @@ struct OpenClient {
     std::uint16_t number;
   };
 
-  Options options;            ///< With the newest token.
-  std::vector<Brand> brands;  ///< A view knows its place here.
+  Options options;                         ///< With the newest token.
+  std::shared_ptr<memory::Outbox> outbox;  ///< Of a client in memory, or null.
+  std::vector<Brand> brands;               ///< A view knows its place here.
   std::shared_ptr<PyObserver> observer;
   std::unique_ptr<ClientCore> core;
   pybind11::object default_function;  ///< Converts what has no JSON form, or null.

@@ -13,6 +13,7 @@
 #include "failure_log.hpp"
 #include "gil_waiting.hpp"
 #include "intilery/version.hpp"
+#include "memory/outbox.hpp"
 #include "nearest.hpp"
 #include "plan/lint.hpp"
 #include "plan/plan.hpp"
@@ -54,8 +55,24 @@ py::object function_of(const py::dict& functions, const char* name) {
   return function;
 }
 
-void open(const py::object& self, const py::dict& given, const py::dict& functions, bool from_env) {
+/// What a value becomes on the wire.
+std::string json_text(const py::object& value) {
+  event::JsonWriter out;
+  const PyValue given{value.ptr(), nullptr};
+  try {
+    if (const event::ValueSource source = source_of(given)) source.write(out, source.value);
+  } catch (event::BadValue& bad) {
+    throw event::validation_error(std::move(bad));
+  }
+  return std::string(out.view());
+}
+
+/// \param outbox of a client in memory, or null.
+void open(const py::object& self, const py::dict& given, const py::dict& functions, bool from_env,
+          std::shared_ptr<memory::Outbox> outbox) {
   auto client = std::make_unique<OpenClient>();
+  client->outbox = std::move(outbox);
+  if (client->outbox) client->options = memory::default_options();
   client->default_function = function_of(functions, "default");
   client->before_send = function_of(functions, "before_send");
   client->on_error = function_of(functions, "on_error");
@@ -257,6 +274,29 @@ py::tuple read_plan(const std::string& path) {
   return py::make_tuple(read ? py::object(text(document)) : py::object(py::none()), problems);
 }
 
+/// \returns `(event, report)`; one of them is empty.
+py::tuple tuple_of(const testing::Arrival& arrival) {
+  return py::make_tuple(py::str(arrival.event_json), py::str(arrival.report));
+}
+
+void define_outbox(py::module_& module) {
+  using memory::Outbox;
+  py::class_<Outbox, std::shared_ptr<Outbox>>(module, "Outbox")
+      .def(py::init<>())
+      .def("answer", &Outbox::answer)
+      .def("clear", &Outbox::clear)
+      .def("sent_json", &Outbox::sent_json)
+      .def("matching_json",
+           [](const Outbox& outbox, const std::string& message) {
+             return outbox.matching_json(nlohmann::json::parse(message));
+           })
+      .def("expect", [](const Outbox& outbox,
+                        const std::string& message) { return tuple_of(outbox.expect(nlohmann::json::parse(message))); })
+      .def("expect_none", [](const Outbox& outbox, const std::string& message) {
+        return tuple_of(outbox.expect_none(nlohmann::json::parse(message)));
+      });
+}
+
 void set_registry(const py::kwargs& functions) {
   const auto take = [&](const char* name) { return py::object(functions[name]).release().ptr(); };
   registry() = {.make_error = take("make_error"),
@@ -282,6 +322,8 @@ PYBIND11_MODULE(_native, module) {
   module.attr("version") = INTILERY_VERSION;
   py::class_<CallbackQueue>(module, "CallbackQueue").def("pop", &CallbackQueue::pop);
   module.def("register", &set_registry);
+  define_outbox(module);
+  module.def("json_text", &json_text);
   module.def("open", &open);
   module.def("open_view", &open_view);
   module.def("callback_queue", [](const py::object& self) { return CallbackQueue{opened(self.ptr()).observer}; });

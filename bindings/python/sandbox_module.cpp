@@ -2,19 +2,25 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "command.hpp"
 #include "intilery/testing.hpp"
 
 namespace py = pybind11;
+using intilery::testing::Arrival;
 using intilery::testing::Profile;
 using intilery::testing::ReceivedRequest;
 using intilery::testing::Sandbox;
 using intilery::testing::SandboxOptions;
 
 namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
 
 std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, std::string client_id,
                                std::string account_id, std::vector<std::string> brand_ids, double rate_limit,
@@ -54,6 +60,27 @@ py::list requests(const Sandbox& sandbox) {
   return list;
 }
 
+/// \returns `(event, report)`; one of them is empty.
+py::tuple tuple_of(const Arrival& arrival) {
+  return py::make_tuple(py::str(arrival.event_json), py::str(arrival.report));
+}
+
+py::tuple expect(const Sandbox& sandbox, const std::string& message, double seconds) {
+  const json expected = json::parse(message);
+  const auto deadline = Clock::now() + std::chrono::duration<double>(std::min(seconds, 1e9));
+  for (;;) {  // in slices, so that Ctrl-C ends it
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    const auto slice = std::clamp(left, std::chrono::milliseconds(0), std::chrono::milliseconds(50));
+    Arrival arrival;
+    {
+      py::gil_scoped_release unlocked;
+      arrival = sandbox.expect(expected, slice);
+    }
+    if (arrival || left <= slice) return tuple_of(arrival);
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_sandbox, module) {
@@ -68,6 +95,11 @@ PYBIND11_MODULE(_sandbox, module) {
       .def("stop", &Sandbox::stop, Release())
       .def("requests", &requests)
       .def("events_json", &Sandbox::events_json, Release())
+      .def("expect", &expect)
+      .def("expect_none",
+           [](const Sandbox& s, const std::string& message) { return tuple_of(s.expect_none(json::parse(message))); })
+      .def("matching_json",
+           [](const Sandbox& s, const std::string& message) { return s.matching_json(json::parse(message)); })
       .def("event_count", &Sandbox::event_count, Release())
       .def("stats_json", &Sandbox::stats_json, Release())
       .def("clear", &Sandbox::clear, Release())

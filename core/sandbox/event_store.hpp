@@ -57,6 +57,10 @@ class EventStore {
   void clear();
   /// Events that were added, whether they are still remembered or not.
   std::size_t count() const { return first_ + events_.size(); }
+  /// The place, in the order of arrival, of the first that is remembered.
+  std::size_t first() const { return first_; }
+  /// An event's text, by its place, from `first` to `count`.
+  const std::string& text(std::size_t place) const { return events_[place - first_].json; }
 
   /// `{"events":[…],"total":N}`: the page, and how many events the query matches in all.
   std::string page(const EventQuery& query);

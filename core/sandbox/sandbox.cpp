@@ -8,8 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include "contract_check.hpp"
+#include "expectation.hpp"
 #include "http_server.hpp"
 #include "intilery/testing.hpp"
 #include "json_slices.hpp"
@@ -384,6 +386,28 @@ struct Sandbox::Impl : State {
     }
   }
 
+  /// An event as a test finds it. With the mutex held.
+  json found(std::size_t place) const {
+    json event = json::parse(store.text(place));
+    return as_arrived(std::move(event.at("rawData")), event.at("brandId").get<std::string>());
+  }
+  std::vector<json> all_found() const {
+    std::vector<json> list;
+    for (std::size_t place = store.first(); place < store.count(); ++place) list.push_back(found(place));
+    return list;
+  }
+
+  /// The requests without success, a line each. With the mutex held.
+  std::vector<std::string> refused() const {
+    std::vector<std::string> lines;
+    for (const auto& request : log) {
+      if (request->method != "POST" || (request->status >= 200 && request->status < 300)) continue;
+      lines.push_back(request->action + ": " +
+                      (request->status == 0 ? "no answer" : std::to_string(request->status) + " " + request->answer));
+    }
+    return lines;
+  }
+
   const Limits limits;
   Page page{*this};
   std::unique_ptr<HttpServer> server;
@@ -394,6 +418,17 @@ Sandbox::~Sandbox() = default;
 
 std::string Sandbox::url() const { return "http://" + impl_->options.host + ":" + std::to_string(port()); }
 int Sandbox::port() const { return impl_->server->port(); }
+Options Sandbox::client_options() const {
+  const std::lock_guard lock(impl_->mutex);
+  const SandboxOptions& own = impl_->options;
+  return {.client_id = own.client_id,
+          .account_id = own.account_id,
+          .brand_id = own.brand_ids.empty() ? "" : own.brand_ids.front(),
+          .auth_token = own.token,
+          .endpoint = url(),
+          .rate_limit = own.rate_limit > 0 ? own.rate_limit : 1e6,
+          .burst = own.rate_limit > 0 ? own.burst : 1e6};
+}
 void Sandbox::stop() { impl_->server->stop(); }
 
 std::vector<ReceivedRequest> Sandbox::requests() const {
@@ -407,6 +442,38 @@ std::vector<ReceivedRequest> Sandbox::requests() const {
 std::string Sandbox::events_json() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->store.all();
+}
+
+Arrival Sandbox::expect(const json& message, std::chrono::milliseconds timeout) const {
+  const Expectation expectation(message);
+  const Clock::time_point deadline = Clock::now() + timeout;
+  std::unique_lock lock(impl_->mutex);
+  const EventStore& store = impl_->store;
+  std::size_t seen = 0;
+  std::uint64_t clears = impl_->clears;
+  do {
+    if (std::exchange(clears, impl_->clears) != impl_->clears) seen = 0;
+    for (seen = std::max(seen, store.first()); seen < store.count(); ++seen) {
+      if (expectation.matches(impl_->found(seen))) return {.event_json = store.text(seen)};
+    }
+  } while (impl_->arrived.wait_until(lock, deadline, [&] { return store.count() > seen || clears != impl_->clears; }));
+  return {.report = expectation.nothing_matches(impl_->all_found(), impl_->refused())};
+}
+
+Arrival Sandbox::expect_none(const json& message) const {
+  const Expectation expectation(message);
+  const std::lock_guard lock(impl_->mutex);
+  return {.report = expectation.something_matches(impl_->all_found())};
+}
+
+std::string Sandbox::matching_json(const json& message) const {
+  const Expectation expectation(message);
+  const std::lock_guard lock(impl_->mutex);
+  std::string list;
+  for (std::size_t place = impl_->store.first(); place < impl_->store.count(); ++place) {
+    if (expectation.matches(impl_->found(place))) list += (list.empty() ? "" : ",") + impl_->store.text(place);
+  }
+  return "[" + list + "]";
 }
 
 std::size_t Sandbox::event_count() const {

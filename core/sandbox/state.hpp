@@ -2,6 +2,7 @@
 /// What the sandbox knows: of its account, and of what arrived.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -37,12 +38,14 @@ struct State {
       kept->commit();
     }
     for (const EventStore::Call& call : calls) store.add(call);
+    arrived.notify_all();
   }
 
   /// Forgets all that arrived. With the mutex held.
   void forget() {
     if (kept) kept->clear();
     store.clear();
+    ++clears;
     first_request += log.size();
     log.clear();
     stored_bytes = 0;
@@ -51,11 +54,13 @@ struct State {
     bucket.fill();
   }
 
-  SandboxOptions options;    ///< `token` is guarded by the mutex.
-  mutable std::mutex mutex;  ///< Guards all below.
+  SandboxOptions options;                   ///< `token` is guarded by the mutex.
+  mutable std::mutex mutex;                 ///< Guards all below.
+  mutable std::condition_variable arrived;  ///< Told of every event.
   RateBucket bucket;
   FaultScript faults;
   EventStore store;
+  std::uint64_t clears = 0;           ///< How often the store was emptied: places in it before mean nothing after.
   std::unique_ptr<StoredCalls> kept;  ///< If there is a file for it.
   std::deque<std::shared_ptr<const ReceivedRequest>> log;
   std::uint64_t first_request = 0;  ///< The number of the log's first one.

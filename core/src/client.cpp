@@ -227,10 +227,11 @@ std::future<Receipt> Delivery::future() const {
 // Client.
 
 struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
-  Impl(Options options, Hooks hooks)
+  Impl(Options options, Hooks hooks, std::shared_ptr<memory::Outbox> outbox)
       : before_send(std::move(options.before_send)),
         observer(std::make_shared<CppObserver>(std::move(hooks), options.debug)),
-        core(std::move(options), {.name = "intilery-cpp", .version = INTILERY_VERSION}, observer),
+        core(std::move(options), {.name = "intilery-cpp", .version = INTILERY_VERSION}, observer, {},
+             std::move(outbox)),
         callbacks(std::make_unique<std::thread>([told = observer] { told->run(); })) {}
 
   ~Impl() {
@@ -335,7 +336,9 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   std::unique_ptr<std::thread> callbacks;
 };
 
-Client::Client(Options options, Hooks hooks) : impl_(std::make_shared<Impl>(std::move(options), std::move(hooks))) {}
+Client::Client(Options options, Hooks hooks) : Client(std::move(options), std::move(hooks), nullptr) {}
+Client::Client(Options options, Hooks hooks, std::shared_ptr<memory::Outbox> outbox)
+    : impl_(std::make_shared<Impl>(std::move(options), std::move(hooks), std::move(outbox))) {}
 Client::Client(std::shared_ptr<Impl> impl, std::uint16_t brand) : impl_(std::move(impl)), brand_(brand), view_(true) {}
 Client::~Client() {
   if (impl_ && !view_) impl_->close(impl_->core.options().exit_timeout);  // views may still hold it

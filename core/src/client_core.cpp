@@ -17,6 +17,7 @@
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
 #include "fork.hpp"
+#include "memory/outbox.hpp"
 #include "plan/guard.hpp"
 #include "queue/bounded_queue.hpp"
 #include "queue/spool.hpp"
@@ -82,14 +83,16 @@ ValidationError before_send_returned(std::string_view kind) {
 }
 
 struct ClientCore::Impl {
-  Impl(Options given, const Library& library, std::shared_ptr<Observer> told, const OptionStyle& style)
+  Impl(Options given, const Library& library, std::shared_ptr<Observer> told, const OptionStyle& style,
+       std::shared_ptr<memory::Outbox> outbox)
       : options(std::move(given)),
         brands(options, style),
         observer(std::move(told)),
         guard(options.plan.is_null() ? nullptr : make_guard()),
         encoder(options, library.name, library.version, guard.get()),
         queue(options.max_queue_bytes),
-        transport(transport::make_curl_transport(options, library.name + "/" + library.version)),
+        transport(outbox ? memory::Outbox::transport(std::move(outbox))
+                         : transport::make_curl_transport(options, library.name + "/" + library.version)),
         engine(options, queue, *transport,
                {.settled = [this](const queue::EventList& events,
                                   std::shared_ptr<const Outcome> outcome) { settled(events, std::move(outcome)); },
@@ -325,8 +328,10 @@ struct ClientCore::Impl {
   std::thread io_thread;
 };
 
-ClientCore::ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style)
-    : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer), style)) {}
+ClientCore::ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style,
+                       std::shared_ptr<memory::Outbox> outbox)
+    : impl_(std::make_unique<Impl>(checked(std::move(options), style), library, std::move(observer), style,
+                                   std::move(outbox))) {}
 
 ClientCore::~ClientCore() {
   if (impl_->is_foreign()) static_cast<void>(impl_.release());  // its thread is not here to be joined

@@ -77,7 +77,9 @@ class ClientCore {
   using TimePoint = std::chrono::steady_clock::time_point;
 
   /// \throws ConfigurationError. `style` decides how an option's name is written in it.
-  ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style = {});
+  /// \param outbox if not null, requests end there, and nothing is sent.
+  ClientCore(Options options, Library library, std::shared_ptr<Observer> observer, const OptionStyle& style = {},
+             std::shared_ptr<memory::Outbox> outbox = nullptr);
   /// Closes without waiting: what has no fate fails with reason `closed`. Call `close` first.
   ~ClientCore();
 

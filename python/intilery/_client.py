@@ -61,6 +61,7 @@ class _Base(_native.ClientBase):
     _thread: threading.Thread | _callbacks.SystemThread | None = None
     _unfinished = False
     _whole: Self | None = None  # of a view: the client
+    _outbox: _native.Outbox | None = None  # of a client in memory
 
     def __init__(self, **options: Unpack[Options]) -> None:
         self._open(options, from_env=False)
@@ -82,7 +83,7 @@ class _Base(_native.ClientBase):
         for name, value in given.items():
             if isinstance(value, datetime.timedelta):
                 given[name] = value.total_seconds()
-        _native.open(self, given, functions, from_env)
+        _native.open(self, given, functions, from_env, self._outbox)
         self._start()
 
     def _start(self) -> None:

@@ -1,12 +1,14 @@
-"""A stand-in for the Intilery service, for tests.
+"""A stand-in for the Intilery service, and clients whose events end in memory: for tests.
 
 ```python
 from intilery.testing import Sandbox
 
 with Sandbox() as sandbox, sandbox.client() as client:
     client.track("u", "Login").result(timeout=5)
-    assert sandbox.events()[0]["rawData"]["event"] == "Login"
+    sandbox.expect("Login", user_id="u")
 ```
+
+With pytest there are fixtures: see `pytest_intilery`.
 """
 
 from __future__ import annotations
@@ -15,15 +17,53 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
-from . import _sandbox
-from ._client import AsyncClient, Client
+from . import _native
+from ._client import AsyncClient, Client, _Base
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._options import Options
+
+    class Expected(TypedDict, total=False):
+        """Members that an event must have."""
+
+        user_id: str
+        anonymous_id: str
+        brand_id: str
+        action: Literal["identify", "track", "page", "screen"]
+        traits: Mapping[str, Any]
+        properties: Mapping[str, Any]
+        context: Mapping[str, Any]
+        fields: Mapping[str, Any]
+
+
+_wire_names = {"user_id": "userId", "anonymous_id": "anonymousId", "brand_id": "brandId"}
+
+
+def _message(event: str | None, expected: Expected) -> str:
+    """The members as the core takes them."""
+    members: dict[str, Any] = dict(expected)
+    message = {_wire_names.get(name, name): value for name, value in members.items() if name != "fields"}
+    if unknown := message.keys() - {*_wire_names.values(), "action", "traits", "properties", "context"}:
+        name = min(unknown)
+        hint = _native.did_you_mean(name, ["user_id", "anonymous_id", "brand_id", "traits", "properties", "fields"])
+        raise TypeError(f"no member {name!r} can be expected{hint}; a field of another name goes in fields={{...}}")
+    message.update(members.get("fields", {}))
+    if event is not None:
+        message["event"] = event
+    return _native.json_text(message)
+
+
+def _met(arrival: tuple[str, str]) -> Any:
+    """The event that was expected."""
+    __tracebackhide__ = True  # so that pytest shows the caller's line
+    event, report = arrival
+    if report:
+        raise AssertionError(report)
+    return json.loads(event) if event else None
 
 
 class ReceivedRequest(NamedTuple):
@@ -97,6 +137,8 @@ class Sandbox:
             "rate_limit": rate_limit or 1e6,
             "burst": burst if rate_limit else 1e6,
         }
+        from . import _sandbox  # not before: an HTTP server, of which a client in memory has no need
+
         self._sandbox = _sandbox.Sandbox(
             host=host,
             port=port,
@@ -131,6 +173,10 @@ class Sandbox:
         """The same for asyncio."""
         return AsyncClient(**self._client_options(options))
 
+    def environment(self) -> dict[str, str]:
+        """The variables (`INTILERY_ENDPOINT` and so on) that bring `Client.from_env()` to this sandbox."""
+        return {f"INTILERY_{name.upper()}": str(value) for name, value in self._client_options({}).items()}
+
     def _client_options(self, options: Options) -> Options:
         merged: Options = {**self._options, "endpoint": self.url}
         merged.update(options)
@@ -143,6 +189,34 @@ class Sandbox:
     def events(self) -> list[dict[str, Any]]:
         """Stored events in the order of their arrival, as the read API has them."""
         events: list[dict[str, Any]] = json.loads(self._sandbox.events_json())
+        return events
+
+    def expect(self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]) -> dict[str, Any]:
+        """Waits for an event, and returns it as `events` has it; of several, the oldest.
+
+        `event` is its name; an identify's, a page's or a screen's is its action. Of `traits`, `properties`, `context`
+        and objects in them, the members that are given must be there; others may be. An array must be as long. A number
+        is compared by its value. `fields` are further members by their names on the wire, such as `assetId`.
+
+        Raises:
+            AssertionError: There is none within `timeout`. It lists what arrived, and in what the nearest differs.
+        """
+        __tracebackhide__ = True
+        found: dict[str, Any] = _met(self._sandbox.expect(_message(event, expected), timeout))
+        return found
+
+    def expect_none(self, event: str | None = None, **expected: Unpack[Expected]) -> None:
+        """Sees to it that no such event has arrived. It does not wait: flush the client first.
+
+        Raises:
+            AssertionError: One has. It lists them.
+        """
+        __tracebackhide__ = True
+        _met(self._sandbox.expect_none(_message(event, expected)))
+
+    def matching(self, event: str | None = None, **expected: Unpack[Expected]) -> list[dict[str, Any]]:
+        """Those of `events` that `expect` would take; for their number. It does not wait."""
+        events: list[dict[str, Any]] = json.loads(self._sandbox.matching_json(_message(event, expected)))
         return events
 
     def event_count(self) -> int:
@@ -195,3 +269,79 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class _InMemory(_Base):
+    """What the clients in memory have in common."""
+
+    def _open(self, options: Options, *, from_env: bool) -> None:
+        self._outbox = self._kept = _native.Outbox()
+        super()._open(options, from_env=from_env)
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        """What was delivered, oldest first: messages as they went over the wire, with their `action`. Flush first."""
+        sent: list[dict[str, Any]] = json.loads(self._kept.sent_json())
+        return sent
+
+    def answer(self, status: int, *, times: int | None = None, body: str = "") -> None:
+        """Has every request from now on, or the next `times`, answered with this HTTP status; 0: no server is reached.
+
+        Args:
+            status: 200 to 599, or 0.
+            times: How often; afterwards it is success again.
+            body: One that the service would give, if empty.
+
+        Raises:
+            ValueError: There is no such status.
+        """
+        self._kept.answer(status, times, body)
+
+    def clear(self) -> None:
+        """Forgets what was delivered, and answers with success again."""
+        self._kept.clear()
+
+    def matching(self, event: str | None = None, **expected: Unpack[Expected]) -> list[dict[str, Any]]:
+        """Those of `sent` that `expect` would take."""
+        matching: list[dict[str, Any]] = json.loads(self._kept.matching_json(_message(event, expected)))
+        return matching
+
+
+class MemoryClient(_InMemory, Client):
+    """A client for unit tests: its events are checked, serialised, queued and delivered as always, but end in a list
+    instead of the network. Every request is answered at once.
+
+    It needs no options; any may be given.
+    """
+
+    def expect(self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]) -> dict[str, Any]:
+        """Flushes, and returns the message; else as `Sandbox.expect`."""
+        __tracebackhide__ = True
+        self.flush(timeout)
+        found: dict[str, Any] = _met(self._kept.expect(_message(event, expected)))
+        return found
+
+    def expect_none(self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]) -> None:
+        """Flushes; then as `Sandbox.expect_none`."""
+        __tracebackhide__ = True
+        self.flush(timeout)
+        _met(self._kept.expect_none(_message(event, expected)))
+
+
+class AsyncMemoryClient(_InMemory, AsyncClient):
+    """The same for asyncio."""
+
+    async def expect(
+        self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]
+    ) -> dict[str, Any]:
+        """Flushes, and returns the message; else as `Sandbox.expect`."""
+        __tracebackhide__ = True
+        await self.flush(timeout)
+        found: dict[str, Any] = _met(self._kept.expect(_message(event, expected)))
+        return found
+
+    async def expect_none(self, event: str | None = None, *, timeout: float = 5, **expected: Unpack[Expected]) -> None:
+        """Flushes; then as `Sandbox.expect_none`."""
+        __tracebackhide__ = True
+        await self.flush(timeout)
+        _met(self._kept.expect_none(_message(event, expected)))

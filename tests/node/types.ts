@@ -7,7 +7,7 @@ import type * as Segment from '@segment/analytics-node'
 import { type Check, Client, diagnose, type Flush, type Profile, type Receipt, type Sent } from 'intilery'
 import SegmentDefault, { Analytics, type Context } from 'intilery/compat/segment'
 import { instrument } from 'intilery/otel'
-import { Sandbox } from 'intilery/testing'
+import { MemoryClient, Sandbox, useSandbox } from 'intilery/testing'
 
 export async function right(token: string): Promise<number> {
   const client = new Client({ clientId: 'a', accountId: 'a', brandId: 'B', authToken: token, delivery: 'batch' })
@@ -50,6 +50,11 @@ export async function right(token: string): Promise<number> {
   console.log(sent.delivered, writable.report?.remaining)
   const flush: Flush = await client.flush({ timeout: 1000 })
   await using sandbox = await Sandbox.start({ profile: 'guide' })
+  const stored = await sandbox.expect({ event: 'E', properties: { x: 1 }, assetId: 'a' }, { timeout: 10 })
+  const memory: MemoryClient = MemoryClient.fromEnv({ brandId: 'B' })
+  memory.answer(503, { times: 2 })
+  const [sent] = [...memory.sent, await memory.expect({ userId: stored.userId })]
+  useSandbox({}, { afterEach: (hook) => hook(), afterAll: (hook) => hook() }).expectNone({ event: sent.event })
   return receipt.status + flush.remaining + sandbox.port
 }
 

@@ -51,9 +51,9 @@ def run_node(program: str, cwd: Path, kind: str = "mjs") -> str:
     return run("node", f"example.{kind}", cwd=cwd)
 
 
-def run_cpp(program: str, cwd: Path) -> str:
+def run_cpp(program: str, cwd: Path, build: str = "") -> str:
     (cwd / "main.cpp").write_text(program)
-    (cwd / "CMakeLists.txt").write_text(snippet("cmake"))
+    (cwd / "CMakeLists.txt").write_text(build or snippet("cmake"))
     run("cmake", "-S", ".", "-B", "build", f"-DCMAKE_PREFIX_PATH={ROOT / 'build' / 'install'}", cwd=cwd)
     run("cmake", "--build", "build", cwd=cwd)
     return run(cwd / "build" / "example", cwd=cwd)
@@ -97,6 +97,14 @@ def test_the_snippets_on_data_send_reject_and_prove(tmp_path: Path) -> None:
     assert json.loads(node[1])["values"] == {"total": 12.5}
     (line,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "docs" / "data.md").read_text(), re.MULTILINE | re.DOTALL)
     assert json.loads(line) == json.loads(lines[2])
+
+
+def test_the_snippets_on_testing_are_tests_that_pass(tmp_path: Path) -> None:
+    page = "docs/testing.md"
+    (tmp_path / "test_checkout.py").write_text(snippet("python", page))
+    assert "4 passed" in run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", cwd=tmp_path)
+    assert "# pass 2" in run_node(snippet("js", page), tmp_path).replace("\u2139", "#")
+    assert "[  PASSED  ] 2 tests." in run_cpp(snippet("cpp", page), tmp_path, snippet("cmake", page))
 
 
 def test_the_snippets_on_migration_send(tmp_path: Path) -> None:

@@ -19,6 +19,10 @@
 
 namespace intilery {
 
+namespace memory {
+class Outbox;
+}
+
 /// Text that is JSON already. It is checked once, in the call, and travels as it stands.
 struct RawJson {
   std::string_view text;
@@ -169,6 +173,10 @@ class Client {
   /// All customers, or those who have an email. Throws as `events`.
   /// \param timeout how long the next one may take.
   Reading<Profile> profiles(std::string email = {}, std::chrono::milliseconds timeout = std::chrono::seconds(30));
+
+ protected:
+  /// Whose requests end in memory; for testing::MemoryClient.
+  Client(Options options, Hooks hooks, std::shared_ptr<memory::Outbox> outbox);
 
  private:
   struct Impl;

@@ -1,14 +1,21 @@
 /// \file
 /// A stand-in for the Intilery service, for tests: a real HTTP server on loopback that holds its callers to the
-/// contract, remembers what arrived and can be told to misbehave. Link `intilery::testing`.
+/// contract, remembers what arrived and can be told to misbehave; and a client whose events end in memory. Link
+/// `intilery::testing`.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "intilery/client.hpp"
+#include "intilery/options.hpp"
 
 namespace intilery::testing {
 
@@ -58,6 +65,13 @@ struct ReceivedRequest {
   std::size_t events = 0;  ///< How many events of it were stored.
 };
 
+/// What became of an expectation: true if it was met.
+struct Arrival {
+  std::string event_json = {};  ///< The event that was expected; empty: there is none.
+  std::string report = {};      ///< Why the expectation is not met, in lines for a person; empty: it is.
+  explicit operator bool() const { return report.empty(); }
+};
+
 /// The sandbox. Starts in the constructor, stops in the destructor. Every member may be called from any thread.
 ///
 /// Its URL, opened in a browser, is a page that shows live what arrives, and switches faults on and off.
@@ -75,6 +89,9 @@ class Sandbox {
   std::string url() const;
   int port() const;
 
+  /// What a client of this sandbox needs.
+  Options client_options() const;
+
   /// Stops serving. Open connections are closed; what was received stays readable. Idempotent.
   void stop();
 
@@ -87,6 +104,18 @@ class Sandbox {
 
   /// Number of events that were stored, with those that `max_stored_bytes` cost; cheap.
   std::size_t event_count() const;
+
+  /// Waits for an event that has these members, by their names on the wire (`event`, `userId`, `properties`, also
+  /// `action` and `brandId`). An object may have members more, an array must be as long, a number is compared by its
+  /// value. Of several, it is the oldest.
+  /// \throws std::invalid_argument unless `message` is an object.
+  Arrival expect(const nlohmann::json& message, std::chrono::milliseconds timeout = std::chrono::seconds(5)) const;
+
+  /// Whether no such event has arrived. It does not wait: flush the client first.
+  Arrival expect_none(const nlohmann::json& message) const;
+
+  /// The stored events that have these members, as `events_json`.
+  std::string matching_json(const nlohmann::json& message) const;
 
   /// Counters as a JSON object: `requests` (by status), `events`, `bytes`, `bucket_level`.
   std::string stats_json() const;
@@ -120,6 +149,40 @@ class Sandbox {
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
+};
+
+/// A client for unit tests: its events are checked, serialised, queued and delivered as always, but end in a list
+/// instead of the network. Every request is answered at once.
+class MemoryClient : public Client {
+ public:
+  /// An account, and no pace nor backoff that a test would have to wait for.
+  static Options default_options();
+
+  /// \throws ConfigurationError naming the option.
+  explicit MemoryClient(Options options = default_options(), Hooks hooks = {});
+  static Client from_env(Hooks hooks = {}) = delete;  ///< It would send: give the constructor `Options::from_env()`.
+
+  /// What was delivered, oldest first, as a JSON array of messages with their `action`. Flush first.
+  std::string sent_json() const;
+
+  /// Answers this HTTP status from now on, or `times` times; 0: as if no server could be reached.
+  /// \param body if empty, one that the service would give.
+  /// \throws std::invalid_argument for a status that is none.
+  void answer(int status, std::optional<std::size_t> times = {}, std::string body = {});
+
+  /// Forgets what was delivered, and answers with success again.
+  void clear();
+
+  /// Flushes, and says whether an event with these members was delivered; see `Sandbox::expect`.
+  Arrival expect(const nlohmann::json& message, std::chrono::milliseconds timeout = std::chrono::seconds(5));
+  /// Flushes, and says whether no such event was delivered.
+  Arrival expect_none(const nlohmann::json& message, std::chrono::milliseconds timeout = std::chrono::seconds(5));
+  /// Those of `sent_json` that have these members.
+  std::string matching_json(const nlohmann::json& message) const;
+
+ private:
+  MemoryClient(Options options, Hooks hooks, std::shared_ptr<memory::Outbox> outbox);
+  std::shared_ptr<memory::Outbox> outbox_;
 };
 
 }  // namespace intilery::testing
