@@ -19,6 +19,7 @@ const defaults = {
   maxRequestBytes: 0,
   maxStoredBytes: 0,
   store: '',
+  plan: '',
   visibleAfter: 0,
   faults: [],
 }

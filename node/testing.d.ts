@@ -23,6 +23,8 @@ export interface SandboxOptions {
   maxStoredBytes?: number
   /** A SQLite file that keeps accepted events; a sandbox that is given it again still has them. Default: none. */
   store?: string
+  /** A tracking plan, JSON or YAML: the page shows which events break it. Default: none. */
+  plan?: string
   /** Milliseconds from an event's arrival until it can be read back; `events` has it at once. Default: 0. */
   visibleAfter?: number
   faults?: Fault[]

@@ -95,9 +95,10 @@ Napi::Value create_client(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   try {
     const auto outbox = info[4].ToBoolean() ? std::make_shared<memory::Outbox>() : nullptr;
-    Options options = options_of(
-        info[0], info[1],
-        info[2].ToBoolean() ? Options::from_env() : outbox ? memory::default_options() : Options{});
+    Options options = options_of(info[0], info[1],
+                                 info[2].ToBoolean() ? Options::from_env()
+                                 : outbox            ? memory::default_options()
+                                                     : Options{});
     if (options.on_full == OnFull::block) {
       throw ConfigurationError("onFull", "invalid_value",
                                "onFull must not be block in Node, where it would stop the event loop; "
@@ -147,7 +148,7 @@ class Doctor : public Napi::AsyncWorker {
 /// \returns a promise of the checks, or the fields of a ConfigurationError.
 Napi::Value start_diagnosis(const Napi::CallbackInfo& info) {
   try {
-    auto doctor = std::make_unique<Doctor>(info.Env(), options_of(info[0], info[1], true));
+    auto doctor = std::make_unique<Doctor>(info.Env(), options_of(info[0], info[1], Options::from_env()));
     const Napi::Promise promise = doctor->promise();
     doctor.release()->Queue();  // it deletes itself
     return promise;

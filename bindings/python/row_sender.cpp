@@ -435,8 +435,8 @@ rows::Columns columns_of(const py::dict& given) {
 void define_row_sender(py::module_& module) {
   py::class_<RowSender>(module, "RowSender")
       .def(py::init([](py::object client, const std::string& action, const std::string& event, std::string source,
-                       const std::string& before, bool stop, std::vector<std::uint64_t> broken,
-                       const py::dict& columns, std::shared_ptr<rows::RowProof> proof) {
+                       const std::string& before, bool stop, std::vector<std::uint64_t> broken, const py::dict& columns,
+                       std::shared_ptr<rows::RowProof> proof) {
              return std::make_unique<RowSender>(std::move(client), action, event, std::move(source),
                                                 rows::RowRanges::parse(before), stop, std::move(broken),
                                                 columns_of(columns), std::move(proof));

@@ -25,7 +25,8 @@ using Clock = std::chrono::steady_clock;
 std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, std::string client_id,
                                std::string account_id, std::vector<std::string> brand_ids, double rate_limit,
                                double burst, const std::string& profile, std::size_t max_request_bytes,
-                               std::size_t max_stored_bytes, std::string store, double visible_after, std::string faults) {
+                               std::size_t max_stored_bytes, std::string store, std::string plan, double visible_after,
+                               std::string faults) {
   if (profile != "guide" && profile != "vendor") throw std::invalid_argument("profile must be guide or vendor");
   SandboxOptions options{.host = std::move(host),
                          .port = port,
@@ -39,6 +40,7 @@ std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, st
                          .max_request_bytes = max_request_bytes,
                          .max_stored_bytes = max_stored_bytes,
                          .store = std::move(store),
+                         .plan = std::move(plan),
                          .visible_after = std::chrono::milliseconds(std::llround(visible_after * 1000)),
                          .faults = std::move(faults)};
   return std::make_unique<Sandbox>(std::move(options));
@@ -88,8 +90,8 @@ PYBIND11_MODULE(_sandbox, module) {
   py::class_<Sandbox>(module, "Sandbox")
       .def(py::init(&start), Release(), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("token"),
            py::arg("client_id"), py::arg("account_id"), py::arg("brand_ids"), py::arg("rate_limit"), py::arg("burst"),
-           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("store"), py::arg("visible_after"),
-           py::arg("faults"))
+           py::arg("profile"), py::arg("max_request_bytes"), py::arg("max_stored_bytes"), py::arg("store"),
+           py::arg("plan"), py::arg("visible_after"), py::arg("faults"))
       .def("url", &Sandbox::url)
       .def("port", &Sandbox::port)
       .def("stop", &Sandbox::stop, Release())

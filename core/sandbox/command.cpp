@@ -67,6 +67,7 @@ int run_sandbox_command(const std::string& name, const std::vector<std::string>&
       ->transform(CLI::CheckedTransformer(profiles));
   app.add_option("--max-request-bytes", options.max_request_bytes, "Default: what the profile says.");
   app.add_option("--store", options.store, "A SQLite file that keeps what was accepted, over restarts.");
+  app.add_option("--plan", options.plan, "A tracking plan, JSON or YAML: the page shows which events break it.");
   double visible_after = 0;
   app.add_option("--visible-after", visible_after, "Seconds from an event's arrival until it can be read back.")
       ->capture_default_str()

@@ -128,6 +128,10 @@ void check(const std::string& action, const json& call, std::string_view raw, Pr
 
 }  // namespace
 
+bool is_command(const std::string& action, const json& call) {
+  return call.is_object() && command_of(action, call) != Command::none;
+}
+
 std::string action_of_item(const json& item) {
   constexpr std::array<const char*, 3> named{"identify", "page", "screen"};
   if (item.is_object() && item.contains("event")) {

@@ -19,6 +19,9 @@ struct Violation {
 /// The action of a batch's item: its event's name says it.
 std::string action_of_item(const nlohmann::json& item);
 
+/// Whether a call makes the platform act: `send_email`, `start_journey` ….
+bool is_command(const std::string& action, const nlohmann::json& call);
+
 /// Checks one call.
 /// \param raw its text, for what a parsed value no longer shows.
 /// \param in_batch an item needs `event`, and may be an identify, a page or a screen by it.

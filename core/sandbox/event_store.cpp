@@ -134,9 +134,8 @@ std::string EventStore::page_of(Index& index, bool& sorted, const EventQuery& qu
   }
   Index filtered;
   if (!query.include.empty() || !query.exclude.empty() || visible_after_ms_ > 0) {
-    std::copy_if(first, last, std::back_inserter(filtered), [&](std::uint32_t e) {
-      return matches(query, at(e).name) && is_visible(at(e).received_ms);
-    });
+    std::copy_if(first, last, std::back_inserter(filtered),
+                 [&](std::uint32_t e) { return matches(query, at(e).name) && is_visible(at(e).received_ms); });
     first = filtered.begin();
     last = filtered.end();
   }

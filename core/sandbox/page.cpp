@@ -6,6 +6,8 @@
 #include <stdexcept>
 
 #include "contract_check.hpp"
+#include "event/contract.hpp"
+#include "intilery/errors.hpp"
 #include "intilery/version.hpp"
 #include "json_slices.hpp"
 #include "page_files.hpp"
@@ -58,7 +60,7 @@ struct Filter {
   std::string user, event, status;
 
   bool has(int answered) const {
-    if (status.empty()) return true;
+    if (status.empty() || status == "plan") return true;
     const bool accepted = answered >= 200 && answered < 300;
     if (status == "accepted" || status == "refused") return accepted == (status == "accepted");
     return std::to_string(answered) == status;
@@ -73,32 +75,80 @@ struct Filter {
     return has(request.status) && holds(user) && holds(event);
   }
   bool has(const json& call) const {
+    if (status == "plan" && call.at("breaks").empty()) return false;
     return call.at("user").get_ref<const std::string&>().find(user) != std::string::npos &&
            call.at("event").get_ref<const std::string&>().find(event) != std::string::npos;
   }
 };
 
+/// The item texts of a batch.
+std::vector<std::string_view> items_of(std::string_view body) {
+  for (const auto& [key, value] : members_of(body)) {
+    if (key == "batch") return elements_of(value);
+  }
+  return {};
+}
+
+/// How a call breaks the plan, with paths in the call itself.
+json breaks(const plan::Guard& plan, const std::string& action, const json& call, std::string_view text) {
+  std::string planned;
+  const bool command = is_command(action, call);
+  if (command) {
+    json data = call;
+    for (const char* own :
+         {"userId", "anonymousId", "event", "timestamp", "context", "messageId", "sentAt", "assetId", "properties"}) {
+      data.erase(own);
+    }
+    planned = data.dump();
+  } else {
+    for (const auto& [key, value] : members_of(text)) {
+      if (key == (action == "identify" ? "traits" : "properties")) planned = value;
+    }
+  }
+  json found = json::array();
+  try {
+    plan.check(event::action_named(action), command, text_in(call, "event"), planned);
+  } catch (const ValidationError& error) {
+    for (const intilery::Violation& violation : error.violations()) {
+      std::string path = violation.path;
+      if (path.starts_with("data.")) path.erase(0, 5);
+      found.push_back({{"code", violation.code}, {"path", path}, {"message", violation.message}});
+    }
+  }
+  return found;
+}
+
 /// The calls of a request as the page lists them, the last first.
-std::vector<json> calls_of(std::uint64_t number, const ReceivedRequest& request) {
+std::vector<json> calls_of(std::uint64_t number, const ReceivedRequest& request, const plan::Guard* plan) {
   const json body = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
   const json answered = json::parse(request.answer, nullptr, /*allow_exceptions=*/false);
   const std::string why = request.status >= 300 ? text_in(answered, "message") : std::string();
-  const auto call = [&](const json& given, const std::string& action) {
+  const auto call = [&](const json& given, const std::string& action, std::string_view text) {
     std::string user = text_in(given, "userId");
     if (user.empty()) user = text_in(given, "anonymousId");
     std::string event = text_in(given, "event");
     if (event.empty()) event = text_in(given, "name");
-    return json{{"id", std::to_string(number)},    {"request", number},        {"item", nullptr},
-                {"received", request.received_ms}, {"action", action},         {"event", std::move(event)},
-                {"user", std::move(user)},         {"status", request.status}, {"why", why}};
+    return json{
+        {"id", std::to_string(number)},
+        {"request", number},
+        {"item", nullptr},
+        {"received", request.received_ms},
+        {"action", action},
+        {"event", std::move(event)},
+        {"user", std::move(user)},
+        {"status", request.status},
+        {"why", why},
+        {"breaks", plan != nullptr && given.is_object() && request.events > 0 ? breaks(*plan, action, given, text)
+                                                                              : json::array()}};
   };
   const bool is_batch = request.action == "batch" && body.is_object() && body.contains("batch") &&
                         body.at("batch").is_array() && !body.at("batch").empty();
-  if (!is_batch) return {call(body, request.action)};
+  if (!is_batch) return {call(body, request.action, request.body)};
+  const std::vector<std::string_view> texts = items_of(request.body);
   std::vector<json> calls;
   const json& items = body.at("batch");
   for (std::size_t i = items.size(); i-- > 0;) {
-    json made = call(items[i], action_of_item(items[i]));
+    json made = call(items[i], action_of_item(items[i]), texts[i]);
     made["id"] = std::to_string(number) + "." + std::to_string(i);
     made["item"] = i;
     made["items"] = items.size();
@@ -111,7 +161,7 @@ std::vector<json> calls_of(std::uint64_t number, const ReceivedRequest& request)
 }
 
 /// The newest calls that match.
-json calls_in(const Log& log, const Filter& filter, std::size_t& looked) {
+json calls_in(const Log& log, const Filter& filter, const plan::Guard* plan, std::size_t& looked) {
   json calls = json::array();
   std::size_t searched = 0;
   std::size_t parsed = 0;
@@ -121,7 +171,7 @@ json calls_in(const Log& log, const Filter& filter, std::size_t& looked) {
     searched += request->body.size();
     if (request->method != "POST" || !filter.may_have(*request)) continue;
     parsed += request->body.size();
-    for (json& call : calls_of(number, *request)) {
+    for (json& call : calls_of(number, *request, plan)) {
       if (calls.size() >= longest_list) break;
       if (filter.has(call)) calls.push_back(std::move(call));
     }
@@ -132,12 +182,8 @@ json calls_in(const Log& log, const Filter& filter, std::size_t& looked) {
 /// The item's own text in a batch.
 std::optional<std::string_view> item_of(std::string_view body, std::size_t item) {
   if (!json::accept(body)) return std::nullopt;
-  for (const auto& [key, value] : members_of(body)) {
-    if (key != "batch") continue;
-    const std::vector<std::string_view> items = elements_of(value);
-    if (item < items.size()) return items[item];
-  }
-  return std::nullopt;
+  const std::vector<std::string_view> items = items_of(body);
+  return item < items.size() ? std::optional(items[item]) : std::nullopt;
 }
 
 }  // namespace
@@ -228,9 +274,10 @@ HttpAnswer Page::live(const HttpRequest& request) {
            {"faults", state_.faults.source()}};
   }
   std::size_t looked = 0;
-  now["calls"] =
-      calls_in(log, {parameter(request, "user"), parameter(request, "event"), parameter(request, "status")}, looked);
+  now["calls"] = calls_in(log, {parameter(request, "user"), parameter(request, "event"), parameter(request, "status")},
+                          state_.plan.get(), looked);
   now["looked"] = looked;
+  now["plan"] = state_.plan != nullptr;
   return answer(200, now);
 }
 

@@ -13,6 +13,7 @@
 #include "event_store.hpp"
 #include "fault_script.hpp"
 #include "intilery/testing.hpp"
+#include "plan/guard.hpp"
 #include "rate_bucket.hpp"
 #include "stored_calls.hpp"
 
@@ -24,6 +25,7 @@ struct State {
         bucket(options.rate_limit, options.burst, std::chrono::steady_clock::now()),
         faults(options.faults),
         store(options.max_stored_bytes, options.visible_after.count()) {
+    if (!options.plan.empty()) plan = std::make_unique<const plan::Guard>(options.plan, PlanMode::reject, nullptr);
     if (options.store.empty()) return;
     kept = std::make_unique<StoredCalls>(options.store);
     kept->read([&](const EventStore::Call& call) { store.add(call); });
@@ -55,6 +57,7 @@ struct State {
   }
 
   SandboxOptions options;                   ///< `token` is guarded by the mutex.
+  std::unique_ptr<const plan::Guard> plan;  ///< If there is one.
   mutable std::mutex mutex;                 ///< Guards all below.
   mutable std::condition_variable arrived;  ///< Told of every event.
   RateBucket bucket;

@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 using Member = std::variant<std::string Options::*, bool Options::*, double Options::*, std::size_t Options::*,
                             std::optional<std::size_t> Options::*, milliseconds Options::*, nlohmann::json Options::*,
                             std::optional<milliseconds> Options::*, DeliveryMode Options::*, OnFull Options::*,
-                             OnInvalid Options::*, OnUnknown Options::*, SpoolSync Options::*, PlanMode Options::*>;
+                            OnInvalid Options::*, OnUnknown Options::*, SpoolSync Options::*, PlanMode Options::*>;
 
 struct Declaration {
   std::string_view name;

@@ -14,6 +14,7 @@ class Sandbox:
         max_request_bytes: int,
         max_stored_bytes: int,
         store: str,
+        plan: str,
         visible_after: float,
         faults: str,
     ) -> None: ...

@@ -24,7 +24,7 @@ from . import _native
 from ._client import Client
 from ._errors import AuthError, ConfigurationError, DeliveryError
 from ._send_many import Run
-from ._sources import Plan, refuse, resolve
+from ._sources import RUN_OPTIONS, Plan, merge, refuse, resolve
 
 try:
     from pyspark import TaskContext
@@ -140,7 +140,11 @@ class _Job:
         mapping: dict[str, Any] = {name: value for name, value in given.items() if name in _MAPPING}
         for name in {"properties", "exclude"} & mapping.keys():
             mapping[name] = [column.strip() for column in mapping[name].split(",")]
-        plan = Plan.made(mapping, given.get("mapping"))
+        merged = merge({**mapping, "mapping": given.get("mapping")})
+        for name in RUN_OPTIONS:
+            if name in merged:
+                raise refuse("mapping", "invalid_value", f"for Spark, {name} is no part of the mapping")
+        plan = Plan.made(merged)
         for name in _NOT_OF_SPARK:
             if getattr(plan, name) is not None:
                 raise refuse(name, "invalid_value", f"{name} is not for Spark, which makes the rows itself")

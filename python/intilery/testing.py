@@ -103,6 +103,7 @@ class Sandbox:
         max_request_bytes: 0: what the profile says.
         max_stored_bytes: Bound on remembered requests, and on events; the oldest go first. 0: none.
         store: A SQLite file that keeps accepted events; a sandbox that is given it again still has them.
+        plan: A tracking plan, JSON or YAML: the page shows which events break it.
         visible_after: Seconds from an event's arrival until it can be read back (`events` has it at once).
         faults: See `set_faults`.
 
@@ -126,6 +127,7 @@ class Sandbox:
         max_request_bytes: int = 0,
         max_stored_bytes: int = 0,
         store: str | os.PathLike[str] = "",
+        plan: str | os.PathLike[str] = "",
         visible_after: float = 0,
         faults: Sequence[Mapping[str, Any]] = (),
     ) -> None:
@@ -152,6 +154,7 @@ class Sandbox:
             max_request_bytes=max_request_bytes,
             max_stored_bytes=max_stored_bytes,
             store=os.fspath(store),
+            plan=os.fspath(plan),
             visible_after=visible_after,
             faults=json.dumps(list(faults)) if faults else "",
         )

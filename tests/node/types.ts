@@ -53,8 +53,8 @@ export async function right(token: string): Promise<number> {
   const stored = await sandbox.expect({ event: 'E', properties: { x: 1 }, assetId: 'a' }, { timeout: 10 })
   const memory: MemoryClient = MemoryClient.fromEnv({ brandId: 'B' })
   memory.answer(503, { times: 2 })
-  const [sent] = [...memory.sent, await memory.expect({ userId: stored.userId })]
-  useSandbox({}, { afterEach: (hook) => hook(), afterAll: (hook) => hook() }).expectNone({ event: sent.event })
+  const [first] = [...memory.sent, await memory.expect({ userId: stored.userId })]
+  useSandbox({}, { afterEach: (hook) => hook(), afterAll: (hook) => hook() }).expectNone({ event: first.event })
   return receipt.status + flush.remaining + sandbox.port
 }
 

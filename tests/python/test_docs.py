@@ -194,6 +194,8 @@ def test_every_code_is_on_the_errors_page() -> None:
 def test_links_between_the_pages_hold() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)# ]+)\)", page.read_text(encoding="utf-8")):
+            if link.startswith(("reference/node/", "cpp/")):
+                continue  # made with the site; `make docs` checks these
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 

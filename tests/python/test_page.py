@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from intilery import Client
+from intilery import Client, ConfigurationError
 from intilery.testing import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +133,30 @@ def test_a_violation_is_shown_at_its_place(page: Page, sandbox: Sandbox) -> None
     page.get_by_role("button", name="The whole request").click()
     expect(detail.locator(".mark")).to_have_text('"channel": "fax"')
     expect(detail).to_contain_text('"batch": [')
+
+
+def test_events_that_break_the_plan_are_shown(page: Page, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "version: 1\nevents:\n  Order Completed:\n    properties:\n      type: object\n"
+        "      properties:\n        revenue: {type: number, minimum: 0}\n"
+    )
+    with Sandbox(plan=plan) as sandbox, sandbox.client(delivery="batch") as client:
+        client.track("u", "Order Completed", {"revenue": 30.5})
+        client.track("u", "Order Completed", {"revenue": -1})
+        client.track("u", "Odrer Completed")
+        client.flush(timeout=10)
+        show(page, sandbox.url)
+        rows = page.locator("#calls tbody tr")
+        expect(rows).to_have_count(3)
+        page.select_option("#filter-status", "plan")
+        expect(rows).to_have_count(2)
+        expect(rows.nth(0)).to_contain_text("not in the plan")
+        rows.nth(1).click()
+        expect(page.get_by_label("Call", exact=True).locator(".mark")).to_have_text('"revenue": -1')
+        screenshot(page, "plan")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Sandbox(plan=tmp_path / "missing.yaml")
 
 
 def test_profiles_have_their_traits_and_a_timeline(page: Page, sandbox: Sandbox, client: Client) -> None:

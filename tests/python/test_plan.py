@@ -284,7 +284,7 @@ def test_send_takes_a_plan(plan: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "INTILERY_AUTH_TOKEN": "t"}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert ended.returncode == 1, ended.stderr
-    assert "properties.total" in (tmp_path / "rows.csv.rejects.ndjson").read_text()
+    assert "properties.total" in (tmp_path / "rows.csv.invalid.ndjson").read_text()
 
 
 def test_the_page_on_plans_shows_what_happens(tmp_path: Path) -> None:

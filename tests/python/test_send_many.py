@@ -271,7 +271,7 @@ def test_a_file_of_many_pieces_is_read_in_its_order(name: str) -> None:
     else:
         duckdb.register("ordered", order)
         duckdb.sql(f"COPY ordered TO '{name}'" + (" (FORMAT json)" if name == "a.ndjson" else ""))
-    opened = _sources.open_source(name, _sources.Plan.made({"event": "E"}, None), None)
+    opened = _sources.open_source(name, _sources.Plan.made({"event": "E"}), None)
     first = pa.RecordBatchReader.from_stream(opened.stream).read_all().column(0).to_pylist()
     opened.stream = None
     opened.close()

@@ -48,6 +48,9 @@ struct SandboxOptions {
   std::string store = {};
   /// How long after its arrival an event shows in the read API, as with a service that processes asynchronously.
   std::chrono::milliseconds visible_after{0};
+  /// A tracking plan, the path of a JSON or YAML file: the page shows which events break it. They are accepted all the
+  /// same, as the service does. Empty: none.
+  std::string plan = {};
   /// Faults, a JSON array of rules; see `Sandbox::set_faults`.
   std::string faults = {};
 };

@@ -22,7 +22,9 @@ function Call({ call, onClose, onUser }) {
     server.request(call.request, whole ? undefined : call.item).then(setRequest, (failure) => setError(failure.message))
   }, [call.request, call.item, whole])
   const why = request !== null && request.status === 400 ? message(request.answer) : ''
-  const place = whole ? why : call.why.replace(/^batch\[\d+\]\./, '')
+  const [broken] = call.breaks
+  const place =
+    why === '' && broken !== undefined && !whole ? broken.path : whole ? why : call.why.replace(/^batch\[\d+\]\./, '')
   const toggle = () => {
     setRequest(null)
     setWhole(!whole)
@@ -50,6 +52,15 @@ function Call({ call, onClose, onUser }) {
             <p class="violation" role="alert">
               {why}
             </p>
+          )}
+          {call.breaks.length > 0 && (
+            <ul class="violation plan">
+              {call.breaks.map(({ path, message }) => (
+                <li key={path + message}>
+                  Breaks the plan: {path} {message}
+                </li>
+              ))}
+            </ul>
           )}
           <h3>Request</h3>
           <pre class="head">
@@ -99,6 +110,7 @@ export function Calls({ live, filter, onFilter, selected, onSelect, onUser }) {
             <option value="">any status</option>
             <option value="accepted">accepted</option>
             <option value="refused">refused</option>
+            {live.plan && <option value="plan">breaks the plan</option>}
             {['400', '403', '413', '429', '503', '0'].map((status) => (
               <option key={status} value={status}>
                 {statusText(Number(status))}
@@ -138,7 +150,14 @@ export function Calls({ live, filter, onFilter, selected, onSelect, onUser }) {
                 <td>
                   <span class={`status ${kind(call.status)}`}>{statusText(call.status)}</span>
                 </td>
-                <td class="name">{call.why}</td>
+                <td class="name">
+                  {call.why ||
+                    (call.breaks.length > 0 && (
+                      <span class="warn">
+                        plan: {call.breaks[0].path} {call.breaks[0].message}
+                      </span>
+                    ))}
+                </td>
               </tr>
             ))}
           </tbody>

@@ -34,9 +34,9 @@ class LineSender {
  public:
   struct Plan {
     event::Action action = event::Action::track;
-    std::string event = {};     ///< The name of every event, if it has no column.
-    std::string source = {};    ///< Of `RowOrigin`.
-    RowRanges before = {};      ///< Rows that had their fates in earlier runs.
+    std::string event = {};   ///< The name of every event, if it has no column.
+    std::string source = {};  ///< Of `RowOrigin`.
+    RowRanges before = {};    ///< Rows that had their fates in earlier runs.
     std::uint64_t limit = std::numeric_limits<std::uint64_t>::max();
     bool stop = false;  ///< A mistake ends the run before its row.
     std::uint16_t brand = Brands::own;
