@@ -42,8 +42,8 @@ SandboxOptions options_of(const Napi::Object& given) {
           .max_request_bytes = static_cast<std::size_t>(number("maxRequestBytes")),
           .max_stored_bytes = static_cast<std::size_t>(number("maxStoredBytes")),
           .store = text("store"),
-          .plan = text("plan"),
           .visible_after = std::chrono::milliseconds(static_cast<std::int64_t>(number("visibleAfter"))),
+          .plan = text("plan"),
           .faults = text("faults")};
 }
 

@@ -40,8 +40,8 @@ std::unique_ptr<Sandbox> start(std::string host, int port, std::string token, st
                          .max_request_bytes = max_request_bytes,
                          .max_stored_bytes = max_stored_bytes,
                          .store = std::move(store),
-                         .plan = std::move(plan),
                          .visible_after = std::chrono::milliseconds(std::llround(visible_after * 1000)),
+                         .plan = std::move(plan),
                          .faults = std::move(faults)};
   return std::make_unique<Sandbox>(std::move(options));
 }
