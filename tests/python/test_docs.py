@@ -45,7 +45,7 @@ def run_python(program: str, cwd: Path) -> tuple[str, str]:
 
 def run_node(program: str, cwd: Path, kind: str = "mjs") -> str:
     (cwd / f"example.{kind}").write_text(program)
-    (cwd / "node_modules").mkdir()
+    (cwd / "node_modules").mkdir(exist_ok=True)
     (cwd / "node_modules" / "intilery").symlink_to(ROOT)
     (cwd / "node_modules" / "pino").symlink_to(ROOT / "node_modules" / "pino")
     return run("node", f"example.{kind}", cwd=cwd)
@@ -75,6 +75,74 @@ def test_the_node_snippet_runs_in_a_project_of_its_own(tmp_path: Path, kind: str
 
 def test_the_cpp_snippet_runs_in_a_project_of_its_own(tmp_path: Path) -> None:
     assert run_cpp(snippet("cpp"), tmp_path) == "200\n"
+
+
+@pytest.mark.parametrize("page", ["index", "python", "node", "cpp"])
+def test_the_first_pages_run_by_copying_alone(tmp_path: Path, page: str) -> None:
+    name = f"docs/{page}.md"
+    outputs: list[str] = []
+    for number, program in enumerate(snippets("python", name)):
+        (folder := tmp_path / f"python-{number}").mkdir()
+        out, errors = run_python(program, folder)
+        assert errors == ""
+        outputs.append(out)
+    for number, program in enumerate(snippets("js", name)):
+        (folder := tmp_path / f"node-{number}").mkdir()
+        outputs.append(run_node(program, folder))
+    for program in snippets("cpp", name):
+        outputs.append(run_cpp(program, tmp_path, snippet("cmake", "docs/index.md")))
+    wanted = {
+        "index": [snippet("text", "docs/index.md"), "found: 2", "1 of 1 arrived\n"],
+        "python": ["200 True\nnot_finite properties.revenue\n", "200\n"],
+        "node": ["200 1\nnot_finite properties.revenue\n"],
+        "cpp": ["200 1\nrequired userId\n"],
+    }[page]
+    assert len(outputs) == len(wanted)
+    for out, part in zip(outputs, wanted):
+        assert part in out
+
+
+def test_the_pieces_on_guests_do_what_they_say(tmp_path: Path) -> None:
+    page = "docs/guests.md"
+    app, terminate = snippets("python", page)
+    before = (
+        "import os\nfrom intilery.testing import Sandbox\n"
+        "sandbox = Sandbox()\nos.environ.update(sandbox.environment())\n"
+    )
+    after = "app({'PATH_INFO': '/cart'}, None)\nclient.flush()\nprint(sandbox.event_count())\n"
+    assert run_python(before + app + after, tmp_path) == ("1\n", "")
+    program = f"import os, signal, sys\n{terminate}os.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()\n"
+    assert run_python(program, tmp_path) == ("", "")
+
+    server, cluster, handler, wait_until = snippets("js", page)
+    start = (
+        "import { Client } from 'intilery'\nimport { Sandbox } from 'intilery/testing'\n"
+        "const sandbox = await Sandbox.start()\n"
+    )
+    own = start + "const client = sandbox.client()\n"
+    programs = {
+        f"import http from 'node:http'\n{own}const server = http.createServer().listen(0, '127.0.0.1')\n{server}"
+        "process.on('exit', () => console.log(sandbox.eventCount()))\n"
+        "client.track({ userId: 'u', event: 'E' })\n"
+        "server.once('listening', () => process.kill(process.pid, 'SIGTERM'))\n": "1\n",
+        f"import cluster from 'node:cluster'\nif (cluster.isPrimary) {{\n{cluster}"
+        "  cluster.fork().once('message', () => process.kill(process.pid, 'SIGTERM'))\n"
+        "  cluster.once('exit', (worker, code) => console.log(code))\n"
+        "} else {\n  process.once('SIGTERM', () => process.exit(7))\n  process.send('ready')\n}\n": "7\n",
+        f"{own}const response = 'done'\n{handler}console.log(await handler(), sandbox.eventCount())\n"
+        "await client.close()\nawait sandbox.stop()\n": "done 1\n",
+        f"{start}Object.assign(process.env, sandbox.environment())\nglobalThis.handed = []\n"
+        + wait_until
+        + "client.track({ userId: 'u', event: 'E' })\nawait Promise.all(globalThis.handed)\n"
+        "console.log(globalThis.handed.length, sandbox.eventCount())\n"
+        "await client.close()\nawait sandbox.stop()\n": "1 1\n",
+    }
+    for number, (program, out) in enumerate(programs.items()):
+        (folder := tmp_path / str(number)).mkdir()
+        functions = folder / "node_modules" / "@vercel" / "functions"  # of the platform
+        functions.mkdir(parents=True)
+        (functions / "index.js").write_text("exports.waitUntil = (promise) => globalThis.handed.push(promise)")
+        assert run_node(program, folder) == out
 
 
 def test_the_snippets_on_privacy_scrub_and_drop(tmp_path: Path) -> None:
