@@ -292,7 +292,7 @@ class Report {
     const dry = this.dryRun ? ': a dry run, nothing was sent' : ''
     const lines = [
       `${count(sent.rows)} rows${before}, in ${duration(sent.seconds)} (${count(Math.round(rate))} a second)${dry}`,
-      `  ${count(sent.delivered)} delivered${sent.resent > 0 ? ` (${count(sent.resent)} sent more than once)` : ''}`,
+      `  ${count(sent.delivered)} delivered${sent.resent > 0 ? ` (${count(sent.resent)} needed more than one request)` : ''}`,
     ]
     if (sent.rejected + sent.failed > 0) {
       const where = sent.rejects === undefined ? '' : `: see ${sent.rejects}`

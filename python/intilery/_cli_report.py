@@ -112,7 +112,7 @@ class Report(logging.Handler):
         rate = (sent.rows - sent.resumed) / max(sent.seconds, 1e-3)
         dry = ": a dry run, nothing was sent" if self._kind == "dry run" else ""
         print(f"{rows}, in {_duration(sent.seconds)} ({rate:,.0f} a second){dry}")
-        again = f" ({sent.resent:,} sent more than once)" if sent.resent else ""
+        again = f" ({sent.resent:,} needed more than one request)" if sent.resent else ""
         print(f"  {sent.delivered:,} {'delivered' if self._kind == 'send' else 'valid'}{again}")
         if sent.rejected or sent.failed:
             failed = f", {sent.failed:,} failed" if self._kind == "send" else ""
