@@ -18,11 +18,10 @@ import typer
 from rich.cells import set_cell_size
 
 from . import Client, ConfigurationError, Event, IntileryError, Profile, TimeoutError, ValidationError
+from ._cli_flags import EXIT_STOPPED, EXIT_USAGE, AccountFlags, Json, option, with_flags
 from ._native import printable
 
 EXIT_NOBODY = 1
-EXIT_USAGE = 2
-EXIT_FAILED = 3
 EXIT_INTERRUPTED = 130
 
 _ACCOUNT = """The account comes from INTILERY_CLIENT_ID, INTILERY_ACCOUNT_ID, INTILERY_BRAND_ID and INTILERY_AUTH_TOKEN.
@@ -66,38 +65,28 @@ def register(app: typer.Typer) -> None:
     app.add_typer(profile_app, name="profile")
 
 
-def _option(help: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, show_default=False, **more)
-
-
-_UserId = Annotated[Optional[str], _option("Only this user's events.")]
-_Include = Annotated[Optional[list[str]], _option("Only events of this name; may be given again.")]
-_Exclude = Annotated[Optional[list[str]], _option("No events of this name; may be given again.")]
-_Json = Annotated[bool, _option("In JSON, for programs.", "--json")]
-_ClientId = Annotated[Optional[str], _option("Over INTILERY_CLIENT_ID.")]
-_AccountId = Annotated[Optional[str], _option("Over INTILERY_ACCOUNT_ID.")]
-_BrandId = Annotated[Optional[str], _option("Over INTILERY_BRAND_ID.")]
-_Endpoint = Annotated[Optional[str], _option("Over INTILERY_ENDPOINT.")]
+_UserId = Annotated[Optional[str], option("Only this user's events.")]
+_Include = Annotated[Optional[list[str]], option("Only events of this name; may be given again.")]
+_Exclude = Annotated[Optional[list[str]], option("No events of this name; may be given again.")]
 
 
 @events_app.command("list", help=_LIST_HELP)
+@with_flags
 def list_events(
     user_id: _UserId = None,
-    email: Annotated[Optional[str], _option("Only events of the customers with this email.")] = None,
-    start: Annotated[Optional[str], _option("Not before: ISO-8601 with a zone, 2024-07-05T11:00:00Z.")] = None,
-    end: Annotated[Optional[str], _option("Not after.")] = None,
+    *,
+    email: Annotated[Optional[str], option("Only events of the customers with this email.")] = None,
+    start: Annotated[Optional[str], option("Not before: ISO-8601 with a zone, 2024-07-05T11:00:00Z.")] = None,
+    end: Annotated[Optional[str], option("Not after.")] = None,
     include: _Include = None,
     exclude: _Exclude = None,
-    limit: Annotated[Optional[int], _option("Not more than so many. Default: 100.", min=1)] = None,
-    every: Annotated[bool, _option("However many there are.", "--all")] = False,
-    oldest_first: Annotated[bool, _option("The oldest first.", "--oldest-first")] = False,
-    as_json: _Json = False,
-    client_id: _ClientId = None,
-    account_id: _AccountId = None,
-    brand_id: _BrandId = None,
-    endpoint: _Endpoint = None,
+    limit: Annotated[Optional[int], option("Not more than so many. Default: 100.", min=1)] = None,
+    every: Annotated[bool, option("However many there are.", "--all")] = False,
+    oldest_first: Annotated[bool, option("The oldest first.", "--oldest-first")] = False,
+    as_json: Json = False,
+    account: AccountFlags,
 ) -> None:
-    with _client("events list", as_json, client_id, account_id, brand_id, endpoint) as client:
+    with _client("events list", as_json, account) as client:
         show = _Events(as_json)
         for event in client.events(
             user_id,
@@ -113,36 +102,34 @@ def list_events(
 
 
 @events_app.command("tail", help=_TAIL_HELP)
+@with_flags
 def tail(
     user_id: _UserId = None,
+    *,
     include: _Include = None,
     exclude: _Exclude = None,
-    lines: Annotated[int, _option("Show so many of those that are there. Default: 10.", "--lines", "-n", min=0)] = 10,
-    interval: Annotated[float, _option("Seconds between two looks. Default: 2.", min=0.1)] = 2,
-    as_json: _Json = False,
-    client_id: _ClientId = None,
-    account_id: _AccountId = None,
-    brand_id: _BrandId = None,
-    endpoint: _Endpoint = None,
+    lines: Annotated[int, option("Show so many of those that are there. Default: 10.", "--lines", "-n", min=0)] = 10,
+    interval: Annotated[float, option("Seconds between two looks. Default: 2.", min=0.1)] = 2,
+    as_json: Json = False,
+    account: AccountFlags,
 ) -> None:
-    with _client("events tail", as_json, client_id, account_id, brand_id, endpoint, interrupted=0) as client:
+    with _client("events tail", as_json, account, interrupted=0) as client:
         show = _Events(as_json)
         for event in _follow(client, {"user_id": user_id, "include": include, "exclude": exclude}, lines, interval):
             show(event)
 
 
 @profile_app.command("get", help=_GET_HELP)
+@with_flags
 def get_profile(
     user_id: Annotated[Optional[str], typer.Argument(help="The user id.", show_default=False)] = None,
-    email: Annotated[Optional[str], _option("By email, in place of the user id.")] = None,
-    id: Annotated[Optional[str], _option("By the service's own id.")] = None,
-    as_json: _Json = False,
-    client_id: _ClientId = None,
-    account_id: _AccountId = None,
-    brand_id: _BrandId = None,
-    endpoint: _Endpoint = None,
+    *,
+    email: Annotated[Optional[str], option("By email, in place of the user id.")] = None,
+    id: Annotated[Optional[str], option("By the service's own id.")] = None,
+    as_json: Json = False,
+    account: AccountFlags,
 ) -> None:
-    with _client("profile get", as_json, client_id, account_id, brand_id, endpoint) as client:
+    with _client("profile get", as_json, account) as client:
         if email is not None and user_id is None and id is None:
             found = list(client.profiles(email))
         else:
@@ -158,35 +145,26 @@ def get_profile(
 def _client(
     command: str,
     as_json: bool,
-    client_id: Optional[str],
-    account_id: Optional[str],
-    brand_id: Optional[str],
-    endpoint: Optional[str],
+    account: AccountFlags,
     interrupted: int = EXIT_INTERRUPTED,
 ) -> Iterator[Client]:
     """A client for one command, which ends with the exit code of what goes wrong."""
     logs = logging.StreamHandler()
     logs.setFormatter(logging.Formatter("intilery: %(message)s"))
     logging.getLogger("intilery").addHandler(logs)
-    given: dict[str, Any] = {
-        "client_id": client_id,
-        "account_id": account_id,
-        "brand_id": brand_id,
-        "endpoint": endpoint,
-    }
     # Whoever started this may ignore it.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with contextlib.ExitStack() as stack:
-            client = Client.from_env(**{name: value for name, value in given.items() if value is not None})
+            client = Client.from_env(**account.given())
             stack.callback(client.close, 0)
             yield client
             sys.stdout.flush()
     except (ConfigurationError, ValidationError) as error:
         _complain(command, as_json, str(error), error.code, EXIT_USAGE)
     except IntileryError as error:
-        _complain(command, as_json, str(error), error.code, EXIT_FAILED)
+        _complain(command, as_json, str(error), error.code, EXIT_STOPPED)
     except KeyboardInterrupt:
         raise typer.Exit(interrupted) from None
     except BrokenPipeError:  # whoever read it has seen enough; Python's own last flush must not complain
