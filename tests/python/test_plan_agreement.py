@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 
 import intilery
 
-SUITE = Path(sys.prefix) / "share/json-schema-test-suite/tests/draft2020-12"
+SHARE = Path(sys.prefix) / "share"
+SUITE = SHARE / "jsonschema/json/tests/draft2020-12"
 
 KEYWORDS = {
     "$schema", "const", "description", "enum", "exclusiveMaximum", "exclusiveMinimum", "items", "maxItems", "maxLength",
@@ -85,6 +88,44 @@ def test_the_official_suite_agrees_on_every_case_that_uses_only_the_keywords() -
                     wrong.append(f"{name}: {test['description']} should be {test['valid']}")
     assert not wrong, "\n".join(wrong)
     assert cases > 400, f"only {cases} cases were found"
+
+
+# A second suite, fastjsonschema's own, written for its validator by others. What it is given to check goes to ours.
+
+ASSERTER = """
+import json, sys
+sys.path[:0] = {paths!r}
+import pytest
+from fastjsonschema import JsonSchemaValueException
+from test_plan_agreement import errors_of, planned, uses_only_keywords
+
+@pytest.fixture
+def asserter():
+    def check(definition, value, expected, formats={{}}, use_formats=True):
+        if not uses_only_keywords(definition) or any(
+            isinstance(definition.get(key), bool) for key in ("exclusiveMinimum", "exclusiveMaximum")
+        ):
+            pytest.skip("other keywords, or an older draft's")
+        with planned({{"E": definition}}) as client:
+            assert bool(errors_of(client, "E", value)) == isinstance(expected, JsonSchemaValueException)
+    return check
+"""
+
+
+def test_a_second_suite_agrees_on_every_case_that_uses_only_the_keywords(tmp_path: Path) -> None:
+    theirs = SHARE / "fastjsonschema"
+    (tmp_path / "conftest.py").write_text(ASSERTER.format(paths=[str(theirs), str(Path(__file__).parent)]))
+    for name in ("array", "boolean", "boolean_schema", "common", "const", "null", "number", "object", "string"):
+        text = (theirs / "tests" / f"test_{name}.py").read_text(encoding="utf-8")
+        (tmp_path / f"test_{name}.py").write_text(text)
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not compile and not fast_fail",
+         "--deselect", "test_number.py::test_integer_is_not_number[1.0]"],  # it is one since draft 6
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    passed = re.search(r"(\d+) passed", ended.stdout)
+    assert ended.returncode == 0, ended.stdout
+    assert passed is not None and int(passed[1]) > 300, ended.stdout
 
 
 # Another validator, on schemas and values that nobody thought of. Numbers are ones that a double has exactly, for its
