@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
 from . import Client, ConfigurationError, ValidationError, Violation
+from . import _codegen
 from . import _plans as plans
 
 EXIT_FOUND = 1
@@ -127,6 +129,46 @@ def infer(
         print(text, end="")
     else:
         output.write_text(text, encoding="utf-8")
+
+
+class _Language(str, Enum):
+    python = "python"
+    typescript = "typescript"
+    cpp = "cpp"
+
+
+@app.command()
+def codegen(
+    plan: _Plan,
+    lang: Annotated[_Language, typer.Option(help="For which language.", show_default=False)],
+    output: Annotated[Optional[Path], typer.Option(help="A file. Default: to standard output.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say whether --output is up to date.")] = False,
+) -> None:
+    """Make a client from a plan: a function and a type for each event, which a type checker holds you to.
+
+    Exit codes: 0 it was written, or is up to date; 1 with --check: it is not; 2 the plan cannot be used, or a generator is
+    missing.
+    """
+    if check and output is None:
+        _fail("--check compares with --output FILE")
+    document, problems = plans.read(str(plan))
+    if document is None:
+        _fail(_line(plan, next(problem for problem in problems if problem.fatal)))
+    try:
+        text = _codegen.generate(document, plan, lang.value)
+        if output is None:
+            print(text, end="")
+        elif not check:
+            output.write_text(text, encoding="utf-8")
+        elif not output.exists() or output.read_bytes() != text.encode():
+            print(
+                f"{output} is not what {plan} makes: intilery plan codegen without --check writes it", file=sys.stderr
+            )
+            raise typer.Exit(EXIT_FOUND)
+    except _codegen.CodegenError as error:
+        _fail(f"{plan}: {error}")
+    except OSError as error:
+        _fail(f"{output}: {error.strerror}")
 
 
 @app.command()
