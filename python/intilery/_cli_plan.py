@@ -13,8 +13,7 @@ from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
-from . import Client, ConfigurationError, ValidationError, Violation
-from . import _codegen
+from . import Client, ConfigurationError, ValidationError, Violation, _codegen
 from . import _plans as plans
 
 EXIT_FOUND = 1
@@ -146,8 +145,8 @@ def codegen(
 ) -> None:
     """Make a client from a plan: a function and a type for each event, which a type checker holds you to.
 
-    Exit codes: 0 it was written, or is up to date; 1 with --check: it is not; 2 the plan cannot be used, or a generator is
-    missing.
+    Exit codes: 0 it was written, or is up to date; 1 with --check: it is not; 2 the plan cannot be used, or a
+    generator is missing.
     """
     if check and output is None:
         _fail("--check compares with --output FILE")

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
@@ -41,6 +40,10 @@ class Call(NamedTuple):
     required: bool
     """Whether something must be given."""
     description: str
+
+
+def _set(words: str) -> set[str]:
+    return set(words.split())
 
 
 # The model.
@@ -167,8 +170,9 @@ def _explicit(holder: Any) -> str | None:
 
 
 def _line(text: str) -> str:
-    """A description that no language takes for the end of a comment."""
-    return " ".join(str(text).split()).replace("*/", "* /").replace('"""', "'''").replace("\\", "/")
+    """A description that ends no comment before its time."""
+    line = " ".join(str(text).split()).replace("*/", "* /").replace('"""', "'''").rstrip("\\")
+    return line[:-1] + "'" if line.endswith('"') else line
 
 
 def _words(name: str, place: str, *, strict: bool = True) -> list[str]:
@@ -182,9 +186,13 @@ def _words(name: str, place: str, *, strict: bool = True) -> list[str]:
     return ["event", *words] if words[0][0].isdigit() else words
 
 
+_PYTHON_TYPES = _set("Any Common Literal NotRequired Optional TypeAlias TypedDict Union Unpack")
+
+
 def _pascal(words: list[str]) -> str:
     # A letter after a digit is large, as json-schema-to-typescript will have it.
-    return re.sub(r"\d[a-z]", lambda match: match[0].upper(), "".join(word.capitalize() for word in words))
+    name = re.sub(r"\d[a-z]", lambda match: match[0].upper(), "".join(word.capitalize() for word in words))
+    return name + "Type" if name in _PYTHON_TYPES else name
 
 
 def _header(path: Path, comment: str) -> str:
@@ -200,7 +208,7 @@ def _quoted(text: str) -> str:
 
 _PYTHON_NAMES = ("Any", "Literal", "Optional", "TYPE_CHECKING", "Union")
 _PYTHON_NEW = ("NotRequired", "TypeAlias", "TypedDict")
-_PYTHON_TAKEN = {"intilery", "sys", "common", *keyword.kwlist}
+_PYTHON_TAKEN = _set("intilery sys bool dict float int list str") | {*keyword.kwlist}
 
 
 def _python(model: Model, path: Path) -> str:
@@ -214,7 +222,8 @@ def _python(model: Model, path: Path) -> str:
     flags = (
         "--input-file-type=jsonschema --output-model-type=typing.TypedDict --target-python-version=3.10 "
         "--use-standard-collections --no-use-union-operator --use-field-description --use-schema-description "
-        "--enum-field-as-literal=all --use-type-alias --no-use-closed-typed-dict --keep-model-order --disable-timestamp --formatters black isort"
+        "--enum-field-as-literal=all --use-type-alias --no-use-closed-typed-dict --keep-model-order "
+        "--disable-timestamp --formatters black isort"
     )
     types = _run([sys.executable, "-W", "ignore", "-m", "datamodel_code_generator", *flags.split()], _document(model))
     types = re.sub(r"^(#|from |import ).*\n", "", types, flags=re.MULTILINE)
@@ -268,7 +277,7 @@ def _python_function(call: Call) -> str:
     value = f"{what} or {{}}" if call.kind == "identify" and not call.required else what
     name = "_".join(call.words)
     name += "_" if name in _PYTHON_TAKEN else ""
-    docstring = f'    """{call.description}"""\n' if call.description else ""
+    docstring = '    """' + call.description.replace("\\", "\\\\") + '"""\n' if call.description else ""
     parameters = [
         "client: intilery.Client | intilery.AsyncClient",
         f"user_id: {user}",
@@ -289,8 +298,8 @@ def _typescript(model: Model, path: Path) -> str:
     program = _node_program("json2ts")
     if program is None:
         raise CodegenError(
-            "the types of TypeScript are made by json-schema-to-typescript, which is not in node_modules here or above, "
-            "nor on the PATH: npm install --save-dev json-schema-to-typescript"
+            "the types of TypeScript are made by json-schema-to-typescript, which is not in node_modules here or "
+            "above, nor on the PATH: npm install --save-dev json-schema-to-typescript"
         )
     flags = ["--no-additionalProperties", "--unreachableDefinitions", "--bannerComment="]
     types = _run([program, *flags, "--style.printWidth=120"], _document(model))
@@ -307,10 +316,13 @@ def _typescript(model: Model, path: Path) -> str:
 
 
 # What a function must not be called: reserved words, and what the file imports.
-_TYPESCRIPT_TAKEN = set(
-    """intilery await break case catch class const continue debugger default delete do else enum export extends false
-    finally for function if implements import in instanceof interface let new null package private protected public return
-    static super switch this throw true try typeof var void while with yield arguments eval async undefined""".split()
+_TYPESCRIPT_TAKEN = _set(
+    """
+    intilery await break case catch class const continue debugger default delete do else enum export extends false
+    finally for function if implements import in instanceof interface let new null package private protected
+    public return static super switch this throw true try typeof var void while with yield arguments eval async
+    undefined
+    """
 )
 
 
@@ -333,7 +345,8 @@ def _typescript_function(call: Call) -> str:
         line = f"  return client.track(\n    {value},\n    callback,\n  );"
     return (
         (f"/** {call.description} */\n" if call.description else "")
-        + f"export function {name}(\n  client: intilery.Client,\n  call: intilery.{base} & {{ {what}{optional}: {type} }},\n"
+        + f"export function {name}(\n  client: intilery.Client,\n"
+        + f"  call: intilery.{base} & {{ {what}{optional}: {type} }},\n"
         + f"  callback?: intilery.DeliveryCallback,\n): intilery.Delivery {{\n{line}\n}}"
     )
 
@@ -349,14 +362,16 @@ def _node_program(name: str) -> str | None:
 
 # C++.
 
-_CPP_TAKEN = set(
-    """alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class compl
-    concept const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype default delete do
-    double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace
-    new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires return
-    short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef
-    typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
-    linux unix errno assert stdin stdout stderr to_json intilery std nlohmann""".split()
+_CPP_TAKEN = _set(
+    """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class
+    compl concept const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype
+    default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline
+    int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register
+    reinterpret_cast requires return short signed sizeof static static_assert static_cast struct switch template
+    this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t
+    while xor xor_eq linux unix errno assert stdin stdout stderr to_json intilery std nlohmann
+    """
 )
 
 
@@ -470,7 +485,8 @@ def _cpp_function(call: Call) -> str:
     return (
         (f"/// {call.description}\n" if call.description else "")
         + f"inline ::intilery::Delivery {name}(::intilery::Client& client, std::string_view user_id, {given}"
-        + f"const {call.type or '::nlohmann::json'}& {what}{default}, const ::intilery::EventOptions& options = {{}}) {{\n"
+        + f"const {call.type or '::nlohmann::json'}& {what}{default}, "
+        + "const ::intilery::EventOptions& options = {}) {\n"
         + f"  return client.{call.kind}(user_id{passed}, ::nlohmann::json({what}), options);\n}}\n"
     )
 
