@@ -15,6 +15,7 @@ import typer
 
 from . import Client, ConfigurationError, ValidationError, Violation, _codegen
 from . import _plans as plans
+from ._cli_reading import _client as account_client
 
 EXIT_FOUND = 1
 EXIT_USAGE = 2
@@ -94,30 +95,48 @@ def _errors(client: Client, text: str) -> list[dict[str, str]]:
 
 @app.command()
 def infer(
-    events: _Events,
+    events: Annotated[
+        Optional[str], typer.Argument(help="A file with one message a line, as `send` takes it; or -.")
+    ] = None,
     output: Annotated[
         Optional[Path], typer.Option(help="A file: .json, or else YAML. Default: to standard output.")
+    ] = None,
+    from_account: Annotated[bool, typer.Option("--from-account", help="Read the account's events back.")] = False,
+    limit: Annotated[
+        Optional[int], typer.Option(help="Of the account: the newest so many. Default: 10000.", min=1)
+    ] = None,
+    since: Annotated[
+        Optional[str], typer.Option(help="Of the account: not before, ISO-8601 with a zone, 2024-07-05T11:00:00Z.")
     ] = None,
 ) -> None:
     """Make a plan from real events: the types that were met, and as required what every event of a name had.
 
-    Exit codes: 0 the plan was written; 2 the events cannot be read.
+    The account comes from INTILERY_CLIENT_ID, INTILERY_ACCOUNT_ID, INTILERY_BRAND_ID and INTILERY_AUTH_TOKEN.
+
+    Exit codes: 0 the plan was written; 2 the events cannot be read, or the command makes no sense; 3 reading back
+    failed; 130 Ctrl-C.
     """
+    if from_account == (events is not None):
+        _fail("give either EVENTS or --from-account")
+    if not from_account and (limit is not None or since is not None):
+        _fail("--limit and --since go with --from-account")
 
     def messages() -> Iterator[dict[str, Any]]:
-        for number, text in _lines(events):
+        for number, text in _lines(str(events)):
             try:
                 message = _message(text)
-                action = message["action"]
-                if action not in ("identify", "track", "page", "screen") or (
-                    action == "track" and not message["event"]
-                ):
+                if not _is_planned(message):
                     raise ValueError
             except (ValidationError, ValueError, KeyError, TypeError):
                 _fail(f"{events}:{number}: is no message with an action (and, to track, an event)")
             yield message
 
-    plan = plans.infer(messages())
+    if from_account:
+        with account_client("plan infer", False, None, None, None, None) as client:
+            found = (event.raw_data for event in client.events(start=since, limit=limit or 10_000))
+            plan = plans.infer(message for message in found if _is_planned(message))
+    else:
+        plan = plans.infer(messages())
     if output is not None and output.suffix == ".json":
         text = json.dumps(plan, indent=2, ensure_ascii=False) + "\n"
     else:
@@ -218,6 +237,12 @@ def _message(text: str) -> dict[str, Any]:
     if isinstance(message, dict) and isinstance(message.get("rawData"), dict):
         message = message["rawData"]
     return message  # type: ignore[no-any-return]  # what is no object, `send` refuses
+
+
+def _is_planned(message: dict[str, Any]) -> bool:
+    return message["action"] in ("identify", "page", "screen") or (
+        message["action"] == "track" and bool(message["event"])
+    )
 
 
 def _fail(message: str) -> NoReturn:
