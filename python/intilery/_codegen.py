@@ -48,6 +48,9 @@ def _set(words: str) -> set[str]:
 
 # The model.
 
+# What makes a type another one.
+_TYPING = _set("type enum const properties required items")
+
 
 class Model:
     """What a plan becomes: `types`, a type after those it is made of, and `calls`."""
@@ -58,40 +61,37 @@ class Model:
         self._plan = plan
         self._owners: dict[str, str] = {}  # the name of a type -> where it stands in the plan
         self._defs: dict[str, str] = {}  # a name in $defs -> its type
+        self._events(plan)
+
+    def _events(self, plan: _Schema) -> None:
+        """Names first, so that they do not depend on what the events hold."""
+        events = [("track", name, f"/events/{name}", event) for name, event in plan.get("events", {}).items()]
+        if "traits" in plan:
+            events.append(("identify", "traits", "/traits", {"properties": plan["traits"]}))
         functions: dict[str, str] = {}
-        places = [(name, _explicit(event), f"/events/{name}") for name, event in plan.get("events", {}).items()]
-        places += [("traits", None, "/traits")] if "traits" in plan else []
-        for name, given, place in places:
-            words = _words(given or name, place)
-            for taken, word in ((functions, "_".join(words)), (self._owners, _pascal(words))):
-                if word in taken:
-                    raise CodegenError(
-                        f'{place} and {taken[word]} would both be called {word}: name one of them with "x-name"'
-                    )
-                taken[word] = place
-        for name, given, place in places:
-            is_traits = place == "/traits"
-            event = {"properties": plan["traits"]} if is_traits else plan["events"][name]
+        named = []
+        for kind, name, place, event in events:
+            words = _words(_given_name(event) or name, place)
+            type = _pascal(words)
+            if kind == "identify":
+                words = [kind]
+            elif name in ("page", "screen") or name.lower() in plans.COMMANDS:
+                kind, words = name.lower(), name.lower().split("_")
+            _take(functions, "_".join(words), place)
+            _take(self._owners, type, place)
+            named.append((kind, words, type, name, event))
+        for kind, words, type, name, event in named:
             schema = plans.flat(event.get("properties"), plan)
             description = _line(event.get("description") or schema.get("description") or "")
-            words = _words(given or name, place)
-            # What is described nowhere may hold anything.
-            known = bool(schema.get("properties") or schema.get("required"))
-            kind = "identify" if is_traits else name.lower() if name.lower() in plans.COMMANDS else name
-            self.calls.append(
-                Call(
-                    kind if kind in ("identify", "page", "screen", *plans.COMMANDS) else "track",
-                    ["identify"] if is_traits else words,
-                    name,
-                    self._object(schema, _pascal(words), description) if known else None,
-                    bool(schema.get("required")),
-                    description,
-                )
-            )
+            if schema.get("properties") or schema.get("required"):
+                self._object(schema, type, description)
+            # Else it may hold anything.
+            known = type if type in self.types else None
+            self.calls.append(Call(kind, words, name, known, bool(schema.get("required")), description))
 
     def _object(self, schema: _Schema, name: str, description: str) -> str:
         required = schema.get("required", [])
-        properties = {**{each: {} for each in required}, **schema.get("properties", {})}
+        properties = {**dict.fromkeys(required, True), **schema.get("properties", {})}
         shown = {
             each: self._schema(properties[each], name + _pascal(_words(each, "", strict=False))) for each in properties
         }
@@ -114,29 +114,32 @@ class Model:
         shown = {"description": own or description} if own or description else {}
         types = flat.get("type", "any")
         types = [types] if isinstance(types, str) else list(types)
-        values = [flat["const"]] if "const" in flat else flat.get("enum")
-        if values is not None and all(isinstance(value, str) for value in values):
-            content = {"enum": list(dict.fromkeys(values))}
+        values: list[Any] | None = [flat["const"]] if "const" in flat else flat.get("enum")
+        texts = [value for value in values or () if isinstance(value, str)]
+        if values and texts and all(value in (None, *texts) for value in values):
+            content = {"enum": list(dict.fromkeys(texts))}
         elif values is not None:
             return {**shown, "enum": json.loads(json.dumps(values, default=float))}
         elif flat.get("properties") and types in (["any"], ["object"]):
             content = {}
         else:
             return {**shown, **self._union(flat, types, name)}
-        if shared and set(schema) <= {"$ref", "description"}:
-            definition = shared[1]
-            if definition not in self._defs:
-                place = f"/$defs/{definition}"
-                given = _explicit(self._plan["$defs"][definition])
-                name = _pascal(_words(given or definition, place))
-                if name in self._owners:
-                    raise CodegenError(
-                        f'{place} and {self._owners[name]} would both be called {name}: name one of them with "x-name"'
-                    )
-                self._owners[name] = place
-                self._defs[definition] = self._named(flat, content, name, description)
-            return {**shown, "$ref": f"#/$defs/{self._defs[definition]}"}
-        return {**shown, "$ref": f"#/$defs/{self._named(flat, content, self._free(name), own or description)}"}
+        if shared and not _TYPING & schema.keys():
+            ref = self._defs.get(shared[1]) or self._definition(shared[1], content)
+        else:
+            ref = self._named(flat, content, self._free(name), own or description)
+        if values is not None and None in values:
+            return {**shown, "anyOf": [{"$ref": f"#/$defs/{ref}"}, {"type": "null"}]}
+        return {**shown, "$ref": f"#/$defs/{ref}"}
+
+    def _definition(self, definition: str, content: _Schema) -> str:
+        place = f"/$defs/{definition}"
+        schema = self._plan["$defs"][definition]
+        name = _pascal(_words(_given_name(schema) or definition, place))
+        _take(self._owners, name, place)
+        flat = plans.flat(schema, self._plan)
+        self._defs[definition] = self._named(flat, content, name, _line(flat.get("description", "")))
+        return self._defs[definition]
 
     def _named(self, flat: _Schema, content: _Schema, name: str, description: str) -> str:
         if not content:
@@ -165,8 +168,15 @@ class Model:
         return free
 
 
-def _explicit(holder: Any) -> str | None:
-    return holder.get("x-name") if isinstance(holder, dict) else None
+def _given_name(holder: Any) -> str | None:
+    name = holder.get("x-name") if isinstance(holder, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _take(owners: dict[str, str], name: str, place: str) -> None:
+    if name in owners:
+        raise CodegenError(f'{place} and {owners[name]} would both be called {name}: name one of them with "x-name"')
+    owners[name] = place
 
 
 def _line(text: str) -> str:
@@ -377,7 +387,7 @@ _CPP_TAKEN = _set(
 
 def _cpp(model: Model, path: Path) -> str:
     scope = _cpp_name("_".join(_words(path.stem, "", strict=False)), set())
-    types = "\n".join(_cpp_type(name, schema) for name, schema in model.types.items())
+    types = "\n".join(_cpp_type(name, schema, model) for name, schema in model.types.items())
     functions = "\n".join(_cpp_function(call) for call in model.calls)
     return f"""{_header(path, "//")}
 // clang-format off
@@ -419,8 +429,10 @@ def _cpp_quoted(text: str) -> str:
     return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\{ord(match[0]):03o}", escaped) + '"'
 
 
-def _cpp_type(name: str, schema: _Schema) -> str:
-    return _cpp_comment(schema) + (_cpp_enum if "enum" in schema else _cpp_struct)(name, schema)
+def _cpp_type(name: str, schema: _Schema, model: Model) -> str:
+    return _cpp_comment(schema) + (
+        _cpp_enum(name, schema) if "enum" in schema else _cpp_struct(name, schema, {*model.types})
+    )
 
 
 def _cpp_enum(name: str, schema: _Schema) -> str:
@@ -436,8 +448,7 @@ inline void to_json(::nlohmann::json& json, {name} value) {{
 """
 
 
-def _cpp_struct(name: str, schema: _Schema) -> str:
-    taken: set[str] = {name}
+def _cpp_struct(name: str, schema: _Schema, taken: set[str]) -> str:
     members, lines = [], []
     for each, member in schema["properties"].items():
         word = _cpp_name(each, taken)

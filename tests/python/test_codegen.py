@@ -221,7 +221,9 @@ events:
           items:
             type: [object, "null"]
             properties: {deep: {type: array, items: {type: array, items: {$ref: "#/$defs/Other"}}}}
-        d: {$ref: "#/$defs/日"}
+        d: {$ref: "#/$defs/日", description: its own}
+        Day: {$ref: "#/$defs/日"}
+        nullable: {type: [string, "null"], enum: [a, b, null]}
         any: {type: any}
         whatever: true
         nested: {type: [array, string], items: {type: boolean}}
@@ -243,6 +245,8 @@ events:
   Any: {properties: {properties: {x: {}}}}
   Literal: {properties: {properties: {x: {enum: [a]}}}}
   List: {properties: {properties: {x: {type: array}}}}
+  identify: {x-name: identified}
+  Send_SMS: {properties: {properties: {x: {type: string}}}}
 traits: {required: [q], properties: {q: {type: string}}}
 """
 
