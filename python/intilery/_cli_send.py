@@ -84,9 +84,7 @@ def validate(
 ) -> None:
     nobody = {"client_id": "nobody", "account_id": "nobody", "brand_id": "NOBODY", "auth_token": "none"}
     report = Report("validate", "validate", as_json)
-    _run(
-        report, source, {**rows.given(), "rejects": rejects}, {**nobody, **rows.client_options(), "dry_run": True}, None
-    )
+    _run(report, source, {**rows.given(), "rejects": rejects}, {**nobody, **rows.client_options(), "dry_run": True}, None)
 
 
 def _run(

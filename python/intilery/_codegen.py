@@ -269,19 +269,20 @@ if TYPE_CHECKING:
 
 
 def _python_function(call: Call) -> str:
-    what = "traits" if call.kind == "identify" else "properties"
-    first = {
-        "track": [f"user_id, {_quoted(call.event)}"],
-        "screen": ["user_id, name"],
-        "start_journey": ["user_id, journey_id, step_id"],
-    }
-    takes = {"screen": ["name: str | None"], "start_journey": ["journey_id: str", "step_id: str | None"]}
-    given, passed = takes.get(call.kind, []), first.get(call.kind, ["user_id"])
-    user = "str | None"
-    if call.kind in plans.COMMANDS:
+    what, user = "properties", "str | None"
+    given, passed = [], ["user_id"]
+    if call.kind == "identify":
+        what = "traits"
+    elif call.kind == "track":
+        passed += [_quoted(call.event)]
+    elif call.kind == "screen":
+        given, passed = ["name: str | None"], ["user_id", "name"]
+    elif call.kind == "start_journey":
         what, user = "data", "str"
-        if call.kind != "start_journey":
-            given, passed = ["asset_id: str"], ["user_id, asset_id"]
+        given, passed = ["journey_id: str", "step_id: str | None"], ["user_id", "journey_id", "step_id"]
+    elif call.kind in plans.COMMANDS:
+        what, user = "data", "str"
+        given, passed = ["asset_id: str"], ["user_id", "asset_id"]
     type = call.type or "dict[str, Any]"
     optional = "" if call.required else " | None = None"
     value = f"{what} or {{}}" if call.kind == "identify" and not call.required else what

@@ -177,9 +177,7 @@ class Run:
             # A dry run must not write over the reject file of a run that is to be gone on with.
             kind = "invalid" if _native.is_dry_run(client) else "rejects"
             path = Path(rejects) if rejects is not None else _beside(beside, f"{kind}.ndjson")
-            self._rejects = self._open_rejects(
-                path or Path(f"intilery-{kind}.ndjson"), self._sender.is_done if before else None
-            )
+            self._rejects = self._open_rejects(path or Path(f"intilery-{kind}.ndjson"), self._sender.is_done if before else None)
             if self.source.stream is not None:
                 with self._reading():
                     self._sender.open(self.source.stream)

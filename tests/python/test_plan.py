@@ -258,8 +258,8 @@ def test_infer_makes_a_plan_that_the_events_fit(tmp_path: Path) -> None:
 
 
 def test_infer_reads_the_account_back(tmp_path: Path) -> None:
-    def infer(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return intilery_plan("infer", *arguments, env=environment(sandbox))
+    def infer(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+        return intilery_plan("infer", *arguments, env=environment(sandbox, **env))
 
     with Sandbox(rate_limit=0) as sandbox:
         with sandbox.client() as client:
@@ -284,7 +284,7 @@ def test_infer_reads_the_account_back(tmp_path: Path) -> None:
         assert infer("--from-account", "--since", "yesterday").returncode == 2
         for makes_no_sense in (("--from-account", "x"), (), ("x", "--limit", 2)):
             assert infer(*makes_no_sense).returncode == 2
-    assert infer("--from-account").returncode == 3
+        assert infer("--from-account", INTILERY_AUTH_TOKEN="wrong").returncode == 3
 
 
 def test_diff_tells_what_breaks(tmp_path: Path) -> None:
