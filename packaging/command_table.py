@@ -26,7 +26,7 @@ machine see the flags of its processes.
 
 MIDDLE = """\
 
-`npx intilery` has `sandbox` and `doctor`.
+`npx intilery` has `send` (NDJSON), `sandbox` and `doctor`.
 
 ## Exit codes
 

@@ -7,13 +7,16 @@ import json
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
-from . import Client, ConfigurationError, ValidationError, Violation
+from . import Client, ConfigurationError, ValidationError, Violation, _codegen
 from . import _plans as plans
+from ._cli_flags import AccountFlags
+from ._cli_reading import reading_client
 
 EXIT_FOUND = 1
 EXIT_USAGE = 2
@@ -93,30 +96,48 @@ def _errors(client: Client, text: str) -> list[dict[str, str]]:
 
 @app.command()
 def infer(
-    events: _Events,
+    events: Annotated[
+        Optional[str], typer.Argument(help="A file with one message a line, as `send` takes it; or -.")
+    ] = None,
     output: Annotated[
         Optional[Path], typer.Option(help="A file: .json, or else YAML. Default: to standard output.")
+    ] = None,
+    from_account: Annotated[bool, typer.Option("--from-account", help="Read the account's events back.")] = False,
+    limit: Annotated[
+        Optional[int], typer.Option(help="Of the account: the newest so many. Default: 10000.", min=1)
+    ] = None,
+    since: Annotated[
+        Optional[str], typer.Option(help="Of the account: not before, ISO-8601 with a zone, 2024-07-05T11:00:00Z.")
     ] = None,
 ) -> None:
     """Make a plan from real events: the types that were met, and as required what every event of a name had.
 
-    Exit codes: 0 the plan was written; 2 the events cannot be read.
+    The account comes from INTILERY_CLIENT_ID, INTILERY_ACCOUNT_ID, INTILERY_BRAND_ID and INTILERY_AUTH_TOKEN.
+
+    Exit codes: 0 the plan was written; 2 the events cannot be read, or the command makes no sense; 3 reading back
+    failed; 130 Ctrl-C.
     """
+    if from_account == (events is not None):
+        _fail("give either EVENTS or --from-account")
+    if not from_account and (limit is not None or since is not None):
+        _fail("--limit and --since go with --from-account")
 
     def messages() -> Iterator[dict[str, Any]]:
-        for number, text in _lines(events):
+        for number, text in _lines(str(events)):
             try:
                 message = _message(text)
-                action = message["action"]
-                if action not in ("identify", "track", "page", "screen") or (
-                    action == "track" and not message["event"]
-                ):
+                if not _is_planned(message):
                     raise ValueError
             except (ValidationError, ValueError, KeyError, TypeError):
                 _fail(f"{events}:{number}: is no message with an action (and, to track, an event)")
             yield message
 
-    plan = plans.infer(messages())
+    if from_account:
+        with reading_client("plan infer", False, AccountFlags()) as client:
+            found = (event.raw_data for event in client.events(start=since, limit=limit or 10_000))
+            plan = plans.infer(message for message in found if _is_planned(message))
+    else:
+        plan = plans.infer(messages())
     if output is not None and output.suffix == ".json":
         text = json.dumps(plan, indent=2, ensure_ascii=False) + "\n"
     else:
@@ -127,6 +148,46 @@ def infer(
         print(text, end="")
     else:
         output.write_text(text, encoding="utf-8")
+
+
+class _Language(str, Enum):
+    python = "python"
+    typescript = "typescript"
+    cpp = "cpp"
+
+
+@app.command()
+def codegen(
+    plan: _Plan,
+    lang: Annotated[_Language, typer.Option(help="For which language.", show_default=False)],
+    output: Annotated[Optional[Path], typer.Option(help="A file. Default: to standard output.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say whether --output is up to date.")] = False,
+) -> None:
+    """Make a client from a plan: a function and a type for each event, which a type checker holds you to.
+
+    Exit codes: 0 it was written, or is up to date; 1 with --check: it is not; 2 the plan cannot be used, or a
+    generator is missing.
+    """
+    if check and output is None:
+        _fail("--check compares with --output FILE")
+    document, problems = plans.read(str(plan))
+    if document is None:
+        _fail(_line(plan, next(problem for problem in problems if problem.fatal)))
+    try:
+        text = _codegen.generate(document, plan, lang.value)
+        if output is None:
+            print(text, end="")
+        elif not check:
+            output.write_text(text, encoding="utf-8")
+        elif not output.exists() or output.read_bytes() != text.encode():
+            print(
+                f"{output} is not what {plan} makes: intilery plan codegen without --check writes it", file=sys.stderr
+            )
+            raise typer.Exit(EXIT_FOUND)
+    except _codegen.CodegenError as error:
+        _fail(f"{plan}: {error}")
+    except OSError as error:
+        _fail(f"{output}: {error.strerror}")
 
 
 @app.command()
@@ -177,6 +238,12 @@ def _message(text: str) -> dict[str, Any]:
     if isinstance(message, dict) and isinstance(message.get("rawData"), dict):
         message = message["rawData"]
     return message  # type: ignore[no-any-return]  # what is no object, `send` refuses
+
+
+def _is_planned(message: dict[str, Any]) -> bool:
+    return message["action"] in ("identify", "page", "screen") or (
+        message["action"] == "track" and bool(message["event"])
+    )
 
 
 def _fail(message: str) -> NoReturn:

@@ -86,7 +86,7 @@ def list_events(
     as_json: Json = False,
     account: AccountFlags,
 ) -> None:
-    with _client("events list", as_json, account) as client:
+    with reading_client("events list", as_json, account) as client:
         show = _Events(as_json)
         for event in client.events(
             user_id,
@@ -113,7 +113,7 @@ def tail(
     as_json: Json = False,
     account: AccountFlags,
 ) -> None:
-    with _client("events tail", as_json, account, interrupted=0) as client:
+    with reading_client("events tail", as_json, account, interrupted=0) as client:
         show = _Events(as_json)
         for event in _follow(client, {"user_id": user_id, "include": include, "exclude": exclude}, lines, interval):
             show(event)
@@ -129,7 +129,7 @@ def get_profile(
     as_json: Json = False,
     account: AccountFlags,
 ) -> None:
-    with _client("profile get", as_json, account) as client:
+    with reading_client("profile get", as_json, account) as client:
         if email is not None and user_id is None and id is None:
             found = list(client.profiles(email))
         else:
@@ -142,7 +142,7 @@ def get_profile(
 
 
 @contextlib.contextmanager
-def _client(
+def reading_client(
     command: str,
     as_json: bool,
     account: AccountFlags,

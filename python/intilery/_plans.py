@@ -154,7 +154,7 @@ class _Pair:
                 new is False, pointer, "nothing is allowed here any more" if new is False else "is allowed now"
             )
             return
-        before, after = _flat(old, self._old), _flat(new, self._new)
+        before, after = flat(old, self._old), flat(new, self._new)
         yield from _types(before, after, pointer)
         for keyword in _LOWER:
             yield from _bound(before, after, keyword, 1, pointer)
@@ -230,7 +230,7 @@ def _values(old: _Schema, new: _Schema, pointer: str) -> Iterator[Change]:
             yield Change(False, f"{pointer}/{keyword}", f"{value} is allowed now")
 
 
-def _flat(schema: Any, plan: Any) -> _Schema:
+def flat(schema: Any, plan: Any) -> _Schema:
     """A schema with its reference's keywords among its own, which go over them."""
     if not isinstance(schema, dict):
         return _NO_SCHEMA
@@ -241,7 +241,7 @@ def _flat(schema: Any, plan: Any) -> _Schema:
     for part in target[1:].split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         found = found[int(name)] if isinstance(found, list) else found[name]
-    return {**_flat(found, plan), **schema}
+    return {**flat(found, plan), **schema}
 
 
 def _escaped(name: str) -> str:

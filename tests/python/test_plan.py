@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import environment
 
 import intilery
 from intilery import _native, _plans
@@ -158,9 +159,11 @@ client.close()
 # The command.
 
 
-def intilery_plan(*arguments: object, text: str | None = None) -> subprocess.CompletedProcess[str]:
+def intilery_plan(
+    *arguments: object, text: str | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "intilery", "plan", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, input=text, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, input=text, env=env, timeout=60, check=False)
 
 
 def lines_of(ended: subprocess.CompletedProcess[str]) -> list[Any]:
@@ -252,6 +255,36 @@ def test_infer_makes_a_plan_that_the_events_fit(tmp_path: Path) -> None:
         assert list(document["events"]) == ["Order Completed", "page"]
         assert intilery_plan("test", path, events).returncode == 0
     assert intilery_plan("infer", "-", text="{}\n").returncode == 2
+
+
+def test_infer_reads_the_account_back(tmp_path: Path) -> None:
+    def infer(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+        return intilery_plan("infer", *arguments, env=environment(sandbox, **env))
+
+    with Sandbox(rate_limit=0) as sandbox:
+        with sandbox.client() as client:
+            client.identify("u", {"email": "a@b"}, timestamp="2024-01-01T00:00:00Z")
+            client.track("u", "Login", {"method": "email", "age": 3}, timestamp="2024-01-02T00:00:00Z")
+            client.track("u", "Login", {"method": "email"}, timestamp="2024-01-03T00:00:00Z")
+            client.send_email("u", "asset")
+            assert client.flush(timeout=10).failed == 0
+        path = tmp_path / "plan.json"
+        assert infer("--from-account", "--output", path).returncode == 0
+        login = {"type": "object", "properties": {"age": {"type": "integer"}, "method": {"type": "string"}}}
+        plan = json.loads(path.read_text())
+        assert plan == {
+            "version": 1,
+            "events": {"Login": {"properties": {**login, "required": ["method"]}}},
+            "traits": {"type": "object", "required": ["email"], "properties": {"email": {"type": "string"}}},
+        }
+        assert infer("--from-account", "--since", "2024-01-03T00:00:00Z", "--output", path).returncode == 0
+        assert list(json.loads(path.read_text())["events"]["Login"]["properties"]["properties"]) == ["method"]
+        assert infer("--from-account", "--limit", 2, "--output", path).returncode == 0
+        assert "traits" not in json.loads(path.read_text())
+        assert infer("--from-account", "--since", "yesterday").returncode == 2
+        for makes_no_sense in (("--from-account", "x"), (), ("x", "--limit", 2)):
+            assert infer(*makes_no_sense).returncode == 2
+        assert infer("--from-account", INTILERY_AUTH_TOKEN="wrong").returncode == 3
 
 
 def test_diff_tells_what_breaks(tmp_path: Path) -> None:
