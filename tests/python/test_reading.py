@@ -245,8 +245,8 @@ def test_ctrl_c_ends_a_reading_at_once(sandbox: Sandbox) -> None:
         """
         client = Client.from_env(rate_limit=0.01, burst=1)
         list(client.events())
-        print("waiting", flush=True)
         try:
+            print("waiting", flush=True)
             next(client.events(timeout=None))
         except KeyboardInterrupt:
             print("interrupted")

@@ -49,6 +49,7 @@ Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Tr
       batch_bytes_(options.max_batch_bytes.value_or(options.max_request_bytes)) {
   if (options.debug) traffic_log_.emplace(options, surroundings_.log);
   if (!delivery_timeout_ && options.spool_path.empty()) delivery_timeout_ = std::chrono::minutes(5);
+  publish(now);  // or the counters would say that nothing is left until the first step
 }
 
 // What leaves.
