@@ -56,9 +56,7 @@ function Call({ call, onClose, onUser }) {
           {call.breaks.length > 0 && (
             <ul class="violation plan">
               {call.breaks.map(({ path, message }) => (
-                <li key={path + message}>
-                  Breaks the plan: {path} {message}
-                </li>
+                <li key={path + message}>Breaks the plan: {message}</li>
               ))}
             </ul>
           )}
@@ -151,12 +149,7 @@ export function Calls({ live, filter, onFilter, selected, onSelect, onUser }) {
                   <span class={`status ${kind(call.status)}`}>{statusText(call.status)}</span>
                 </td>
                 <td class="name">
-                  {call.why ||
-                    (call.breaks.length > 0 && (
-                      <span class="warn">
-                        plan: {call.breaks[0].path} {call.breaks[0].message}
-                      </span>
-                    ))}
+                  {call.why || (call.breaks.length > 0 && <span class="warn">plan: {call.breaks[0].message}</span>)}
                 </td>
               </tr>
             ))}
