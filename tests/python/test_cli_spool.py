@@ -68,7 +68,7 @@ def bury(sandbox: Sandbox, *users: str) -> None:
     sandbox.set_faults({"status": 400})
     with sandbox.client(spool_path="spool") as client:
         for user in users:
-            client.track(user, "Secret", {"card": "4111"}, message_id=f"id-{user}")
+            client.track(user, "Secret", {"card": "4111"}, message_id=f"id-{user}").exception(timeout=20)  # in order
     sandbox.set_faults()
     sandbox.clear()
 
