@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -199,6 +201,29 @@ def test_the_snippets_on_logging_log(tmp_path: Path) -> None:
     assert written["level"] == 40
     assert "1 event failed (rejected)" in written["msg"]
     assert "not delivered (rejected)" in run_cpp(snippet("cpp", page), tmp_path)
+
+
+def test_the_commands_on_reading_show_what_is_there() -> None:
+    listing, tail, by_user, by_email = snippet("sh", "docs/reading.md").splitlines()
+    with Sandbox() as sandbox, sandbox.client() as client:
+        client.identify("ABC/123", {"email": "fred@example.com"})
+        client.track("ABC/123", "Order Completed", {"revenue": 30.5}, message_id="m-1")
+        client.flush(timeout=10)
+        environ = environment(sandbox, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        for command in (listing, by_user, by_email):
+            ended = subprocess.run(command, shell=True, env=environ, capture_output=True, text=True, check=True)
+            assert ("m-1" if command == listing else "fred@example.com") in ended.stdout
+        program = subprocess.Popen(shlex.split(tail), env=environ, stdout=subprocess.PIPE, text=True)
+        assert program.stdout is not None
+        assert "Order Completed" in program.stdout.readline() + program.stdout.readline()
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=30)
+        assert program.returncode == 0
+
+
+def test_the_last_command_on_proof_is_one_run_of_the_campaign() -> None:  # the others take many minutes
+    command = snippet("sh", "docs/proof.md").splitlines()[-1].split("#")[0]
+    run(sys.executable, *shlex.split(command)[1:], cwd=ROOT)
 
 
 def test_the_snippets_on_reading_read(tmp_path: Path) -> None:
