@@ -192,7 +192,7 @@ class LateTest : public SandboxTest {
 
 TEST_F(LateTest, WhatIsVisibleByTheCheckIsNotSentTwice) {
   for (const DeliveryMode mode : {DeliveryMode::event, DeliveryMode::batch}) {
-    sandbox.set_faults(R"([{"lost_ack": true, "times": 1}])");
+    sandbox.set_faults(R"([{"lost_ack": true, "times": 1, "user_id": "u/1"}])");
     Options all = checking(400ms);
     all.delivery = mode;
     Client client(all);
