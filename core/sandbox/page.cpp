@@ -11,6 +11,7 @@
 #include "intilery/version.hpp"
 #include "json_slices.hpp"
 #include "page_files.hpp"
+#include "percent.hpp"
 #include "text.hpp"
 #include "transport/loopback.hpp"
 

@@ -16,6 +16,7 @@
 #include "intilery/testing.hpp"
 #include "json_slices.hpp"
 #include "page.hpp"
+#include "percent.hpp"
 #include "state.hpp"
 #include "text.hpp"
 #include "transport/loopback.hpp"

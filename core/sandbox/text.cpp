@@ -1,7 +1,6 @@
 #include "text.hpp"
 
 #include <algorithm>
-#include <charconv>
 
 namespace intilery::testing {
 
@@ -13,21 +12,6 @@ std::vector<std::string> split(std::string_view text, char separator) {
     from = to + 1;
   }
   return parts;
-}
-
-std::string percent_decoded(std::string_view text) {
-  std::string decoded;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    int byte = 0;
-    if (text[i] == '%' && i + 2 < text.size() &&
-        std::from_chars(text.data() + i + 1, text.data() + i + 3, byte, 16).ptr == text.data() + i + 3) {
-      decoded += static_cast<char>(byte);
-      i += 2;
-    } else {
-      decoded += text[i];
-    }
-  }
-  return decoded;
 }
 
 }  // namespace intilery::testing

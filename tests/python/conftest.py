@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,13 @@ collect_ignore = [] if find_spec("pyspark") else ["test_spark.py"]  # PySpark ha
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """With the options of the test's mark `sandbox`."""
+    mark = request.node.get_closest_marker("sandbox")
+    with Sandbox(**(mark.kwargs if mark else {})) as running:
         yield running
+
+
+@pytest.fixture
+def in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)

@@ -26,15 +26,7 @@ client.track("u2", "Secret")
 """
 
 
-@pytest.fixture(autouse=True)
-def in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(rate_limit=0) as running:
-        yield running
+pytestmark = [pytest.mark.usefixtures("in_its_own_folder"), pytest.mark.sandbox(rate_limit=0)]
 
 
 def spool(sandbox: Sandbox, *arguments: str, given: str = "") -> tuple[int, str, str]:

@@ -39,15 +39,7 @@ EXPECTED = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(rate_limit=0) as running:
-        yield running
+pytestmark = [pytest.mark.usefixtures("in_its_own_folder"), pytest.mark.sandbox(rate_limit=0)]
 
 
 def send(sandbox: Sandbox, source: object = None, **options: Any) -> Sent:

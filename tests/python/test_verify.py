@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,7 @@ ARGUMENTS: dict[str, Any] = {"event": "Order", "user_id": "customer", "timestamp
 FLAGS = ["--event", "Order", "--user-id", "customer", "--timestamp", "ordered_at"]
 
 
-@pytest.fixture(autouse=True)
-def in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(rate_limit=0) as running:
-        yield running
+pytestmark = [pytest.mark.usefixtures("in_its_own_folder"), pytest.mark.sandbox(rate_limit=0)]
 
 
 def orders(rows: int, *, seconds: int = 1) -> Path:

@@ -575,6 +575,9 @@ void Engine::expire(TimePoint now) {
       now + std::clamp<std::chrono::steady_clock::duration>(timeout / 10, milliseconds(10), milliseconds(1'000));
   // A source's rows wait longer for a server that is not there: a night's run is not to end with a short outage.
   const milliseconds patience = options_.delivery_timeout.value_or(row_patience);
+  const auto patience_with = [&](const Shipment& shipment) {
+    return circuit_.open() && shipment.has_rows() ? patience : timeout;
+  };
   const auto given_up_after = [](milliseconds time) { return "gave up after " + seconds_text(time); };
   for (auto entry = retries_.begin(); entry != retries_.end();) {
     const Shipment& failing = *entry->second;
@@ -582,7 +585,7 @@ void Engine::expire(TimePoint now) {
     const auto next = std::next(entry);
     if (since && now - *since >= timeout) {
       const bool away = circuit_.open() || refusal_of(failing.brand()) != nullptr;
-      const milliseconds limit = circuit_.open() && failing.has_rows() ? patience : timeout;
+      const milliseconds limit = patience_with(failing);
       const bool rows_wait = now - *since < limit;
       std::unique_ptr<Shipment> shipment =
           rows_wait ? entry->second->part_from_rows() : std::move(retries_.extract(entry).mapped());
@@ -595,16 +598,14 @@ void Engine::expire(TimePoint now) {
   }
   forget_late_reads(now);
   for (auto read = reads_.begin(); read != reads_.end();) {
-    const bool away = circuit_.open() || refusal_of(read->brand) != nullptr;
-    if (!read->check || now - *read->check->shipment->failing_since <
-                            (circuit_.open() && read->check->shipment->has_rows() ? patience : timeout)) {
+    if (!read->check || now - *read->check->shipment->failing_since < patience_with(*read->check->shipment)) {
       ++read;
       continue;
     }
+    const bool away = circuit_.open() || refusal_of(read->brand) != nullptr;
     std::unique_ptr<Shipment> shipment = std::move(read->check->shipment);
     read = reads_.erase(read);
-    std::string message =
-        given_up_after(circuit_.open() && shipment->has_rows() ? patience : timeout) + ": " + shipment->last.message;
+    std::string message = given_up_after(patience_with(*shipment)) + ": " + shipment->last.message;
     fail(std::move(shipment), "expired", std::move(message), now, away);
   }
   for (const auto& [brand, refusal] : refusals_) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "nearest.hpp"
+#include "percent.hpp"
 #include "plan/json_text.hpp"
 
 namespace intilery::plan {
@@ -279,17 +280,7 @@ const Node* Compiler::member(const Node& object, std::string_view key) {
 }
 
 const Node* Compiler::follow(std::string_view fragment) {
-  std::string pointer;
-  for (std::size_t i = 0; i < fragment.size(); ++i) {
-    unsigned code = 0;
-    if (fragment[i] == '%' && i + 2 < fragment.size() &&
-        std::from_chars(fragment.data() + i + 1, fragment.data() + i + 3, code, 16).ptr == fragment.data() + i + 3) {
-      pointer += static_cast<char>(code);
-      i += 2;
-    } else {
-      pointer += fragment[i];
-    }
-  }
+  const std::string pointer = percent_decoded(fragment);
   const Node* node = &root_;
   std::string_view rest = pointer;
   while (!rest.empty()) {

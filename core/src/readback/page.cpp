@@ -1,6 +1,7 @@
 #include "readback/page.hpp"
 
 #include "event/timestamp.hpp"
+#include "percent.hpp"
 
 namespace intilery::readback {
 
@@ -22,21 +23,6 @@ std::string wire_time(PageQuery::Moment moment) {
 }
 
 }  // namespace
-
-std::string percent_encoded(std::string_view text) {
-  constexpr std::string_view hex = "0123456789ABCDEF";
-  std::string encoded;
-  for (const unsigned char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '_' || c == '.' || c == '~';
-    if (plain) {
-      encoded += static_cast<char>(c);
-    } else {
-      encoded += {'%', hex[c >> 4], hex[c & 0xf]};
-    }
-  }
-  return encoded;
-}
 
 std::string path_of(const PageQuery& query) {
   std::string path;

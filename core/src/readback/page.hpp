@@ -40,8 +40,6 @@ struct PageQuery {
 /// The query's path behind `/v1/`.
 std::string path_of(const PageQuery& query);
 
-std::string percent_encoded(std::string_view text);
-
 /// The page's events, an array: none if nobody is known by the id (404).
 /// \throws DeliveryError, AuthError.
 nlohmann::json events_of(delivery::ReadResult result);

@@ -9,6 +9,7 @@
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
 #include "nearest.hpp"
+#include "percent.hpp"
 
 namespace intilery::readback {
 

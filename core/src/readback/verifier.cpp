@@ -4,6 +4,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "percent.hpp"
 #include "readback/sought.hpp"
 #include "readback/sweep.hpp"
 
