@@ -19,63 +19,49 @@ namespace {
 using event::BadValue;
 using event::JsonWriter;
 
-/// Walks one value. Recursion is bounded by the writer's depth.
+/// Walks one value. Recursion is bounded by the writer's depth. What writes takes `at`, where the next byte goes and
+/// there is room for what is small, and returns what that is then.
 class Walker {
  public:
   Walker(JsonWriter& out, PyObject* default_function) : out_(out), default_function_(default_function) {
     ancestors_[0] = nullptr;  // only a whole message's own level fills it; the others are filled before they are read
   }
 
-  void write(PyObject* object) {
-    if (write_leaf(object)) return;
+  char* write(char* at, PyObject* object) {
+    if (char* const end = write_leaf(at, object)) return end;
     // A conversion inside may run any code: hold on to what is being written.
     const py::object held = py::reinterpret_borrow<py::object>(object);
     PyTypeObject* type = Py_TYPE(object);
-    if (type == &PyDict_Type) {
-      write_dict(object);
-    } else if (type == &PyList_Type || type == &PyTuple_Type) {
-      write_sequence(object);
-    } else {
-      write_other(object);
-    }
+    if (type == &PyDict_Type) return write_dict(at, object);
+    if (type == &PyList_Type || type == &PyTuple_Type) return write_sequence(at, object);
+    return write_other(at, object);
   }
 
  private:
-  /// Writes what runs no code of anybody's.
-  bool write_leaf(PyObject* object) {
+  /// Writes what runs no code of anybody's; null: it is something else.
+  char* write_leaf(char* at, PyObject* object) {
     PyTypeObject* type = Py_TYPE(object);
-    if (type == &PyUnicode_Type) {
-      write_text(object);
-    } else if (type == &PyFloat_Type) {
-      out_.number(PyFloat_AS_DOUBLE(object));
-    } else if (type == &PyLong_Type) {
-      write_integer(object);
-    } else if (object == Py_None) {
-      out_.null();
-    } else if (object == Py_True || object == Py_False) {
-      out_.boolean(object == Py_True);
-    } else {
-      return false;
-    }
-    return true;
+    if (type == &PyUnicode_Type) return write_text(at, object);
+    if (type == &PyFloat_Type) return JsonWriter::number(at, PyFloat_AS_DOUBLE(object));
+    if (type == &PyLong_Type) return write_integer(at, object);
+    if (object == Py_None) return JsonWriter::null(at);
+    if (object == Py_True || object == Py_False) return JsonWriter::boolean(at, object == Py_True);
+    return nullptr;
   }
 
-  void write_text(PyObject* object) { out_.trusted(utf8(object)); }
+  char* write_text(char* at, PyObject* object) { return out_.trusted(at, utf8(object)); }
 
-  void write_integer(PyObject* object) {
+  char* write_integer(char* at, PyObject* object) {
     int overflow = 0;
     const long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
-    if (overflow == 0) {
-      out_.integer(value);
-      return;
-    }
+    if (overflow == 0) return JsonWriter::integer(at, value);
     // int.__str__ and not str(): a subclass may print itself otherwise.
     const py::object digits = py::reinterpret_steal<py::object>(PyLong_Type.tp_repr(object));
     if (!digits) {
       PyErr_Clear();  // sys.set_int_max_str_digits
       event::refuse_unsupported("int of more digits than Python prints");
     }
-    out_.literal(utf8(digits.ptr()));
+    return out_.literal(at, utf8(digits.ptr()));
   }
 
   /// Remembers a container while it is written, and refuses what is too deep.
@@ -87,73 +73,71 @@ class Walker {
     ancestors_[depth] = container;
   }
 
-  void write_member(PyObject* key, PyObject* value) {
+  char* write_member(char* at, PyObject* key, PyObject* value) {
     if (!PyUnicode_Check(key)) event::refuse_key(kind_of(key));
     const std::string_view name = utf8(key);
     py::object held;
-    event::under(name, [&] {
-      out_.separate();
-      out_.trusted(name);
-      out_.colon();
-      if (write_leaf(value)) return;
+    return event::under(name, [&] {
+      at = out_.trusted(at, name);
+      *at++ = ':';
+      if (char* const end = write_leaf(at, value)) return end;
       held = py::reinterpret_borrow<py::object>(key);  // `name` is its text
-      write(value);
+      return write(at, value);
     });
   }
 
-  void write_dict(PyObject* dict) {
+  char* write_dict(char* at, PyObject* dict) {
     enter(dict);
-    out_.begin_object();
+    at = out_.open(at, '{');
     const Py_ssize_t size = PyDict_GET_SIZE(dict);
     PyObject* key = nullptr;
     PyObject* value = nullptr;
-    Py_ssize_t at = 0;
-    while (PyDict_Next(dict, &at, &key, &value) != 0) {
-      write_member(key, value);
+    Py_ssize_t place = 0;
+    while (PyDict_Next(dict, &place, &key, &value) != 0) {
+      at = write_member(at, key, value);
+      *at++ = ',';
       if (PyDict_GET_SIZE(dict) != size) {
         PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
         throw py::error_already_set();
       }
     }
-    out_.end_object();
+    return out_.close(at, '}');
   }
 
-  void write_sequence(PyObject* sequence) {
+  char* write_sequence(char* at, PyObject* sequence) {
     enter(sequence);
-    out_.begin_array();
+    at = out_.open(at, '[');
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(sequence); ++i) {
-      event::under(static_cast<std::size_t>(i), [&] {
-        out_.element();
-        write(PySequence_Fast_GET_ITEM(sequence, i));
+      at = event::under(static_cast<std::size_t>(i), [&] {
+        return write(out_.room(at, JsonWriter::small), PySequence_Fast_GET_ITEM(sequence, i));
       });
+      *at++ = ',';
     }
-    out_.end_array();
+    return out_.close(at, ']');
   }
 
-  void write_datetime(PyObject* object) {
+  char* write_datetime(char* at, PyObject* object) {
     if (const std::optional<std::int64_t> ms = unix_ms(object)) {
       if (*ms < event::first_timestamp_ms || *ms > event::last_timestamp_ms) event::refuse_date();
       const event::TimestampText text = event::format_timestamp(*ms);
-      out_.plain({text.data(), text.size()});
-      return;
+      return out_.trusted(at, {text.data(), text.size()});
     }
-    write_text(py::reinterpret_borrow<py::object>(object).attr("isoformat")().ptr());
+    return write_text(at, py::reinterpret_borrow<py::object>(object).attr("isoformat")().ptr());
   }
 
-  void write_other(PyObject* object) {
+  char* write_other(char* at, PyObject* object) {
     if (Py_TYPE(object) == reinterpret_cast<PyTypeObject*>(registry().number_type)) {
-      out_.literal(utf8(object));
-      return;
+      return out_.literal(at, utf8(object));
     }
-    if (PyUnicode_Check(object)) return write_text(object);
-    if (PyLong_Check(object)) return write_integer(object);
-    if (PyFloat_Check(object)) return out_.number(PyFloat_AS_DOUBLE(object));
-    if (is_datetime(object) && kind_of(object) != "NaTType") return write_datetime(object);
-    if (PyList_Check(object) || PyTuple_Check(object)) return write_sequence(object);
-    write_converted(object);
+    if (PyUnicode_Check(object)) return write_text(at, object);
+    if (PyLong_Check(object)) return write_integer(at, object);
+    if (PyFloat_Check(object)) return JsonWriter::number(at, PyFloat_AS_DOUBLE(object));
+    if (is_datetime(object) && kind_of(object) != "NaTType") return write_datetime(at, object);
+    if (PyList_Check(object) || PyTuple_Check(object)) return write_sequence(at, object);
+    return write_converted(at, object);
   }
 
-  void write_converted(PyObject* object) {
+  char* write_converted(char* at, PyObject* object) {
     // A conversion that yields ever new objects ends like any nesting that is too deep.
     enter(object);
     const int depth = out_.depth();
@@ -166,8 +150,9 @@ class Walker {
     } else if (PyDict_Check(simpler.ptr()) || PyList_Check(simpler.ptr())) {
       out_.set_depth(depth);  // the same container in a simpler form
     }
-    write(simpler.ptr());
+    at = write(at, simpler.ptr());
     out_.set_depth(depth);
+    return at;
   }
 
   JsonWriter& out_;
@@ -185,7 +170,8 @@ event::ValueSource source_of(const PyValue& value) {
   if (value.object == nullptr || value.object == Py_None) return {};
   return {&value, [](JsonWriter& out, const void* source) {
             const auto& given = *static_cast<const PyValue*>(source);
-            Walker(out, given.default_function).write(given.object);
+            out.reserve(JsonWriter::small);
+            out.set_end(Walker(out, given.default_function).write(out.end(), given.object));
           }};
 }
 

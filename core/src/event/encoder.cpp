@@ -174,16 +174,12 @@ Encoder::Encoder(const Options& options, std::string_view library_name, std::str
   nlohmann::json library{{"name", library_name}, {"version", library_version}};
   for (const auto& [key, value] : options.context.items()) {
     JsonWriter out;
-    out.literal("{");  // what `key` looks back at
     try {
-      under(key, [&] {
-        out.key(key);
-        write_json(out, value);
-      });
+      write_json(out, {{key, value}});
     } catch (const BadValue& bad) {
       throw ConfigurationError("context", bad.code, "context." + bad.path + " " + bad.message);
     }
-    context_.push_back({key, std::string(out.view().substr(1))});
+    context_.push_back({key, std::string(out.view().substr(1, out.size() - 2))});
   }
   const auto is_library = [](const ContextMember& member) { return member.key == "library"; };
   if (std::none_of(context_.begin(), context_.end(), is_library)) {
@@ -208,7 +204,7 @@ queue::EventPtr Encoder::encode_message(const ValueSource& source, MessageId& id
     if (source) {
       source.write(message.writer(), source.value);
     } else {
-      message.writer().null();
+      message.writer().fixed("null");
     }
     return write_message(message.writer().view(), id, scratch.writer());
   });

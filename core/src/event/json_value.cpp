@@ -2,54 +2,59 @@
 
 namespace intilery::event {
 
-void write_json(JsonWriter& out, const nlohmann::json& value) {
+namespace {
+
+/// Writes at `at`, where there is room for what is small.
+char* write(JsonWriter& out, char* at, const nlohmann::json& value) {
   using Kind = nlohmann::json::value_t;
   switch (value.type()) {
     case Kind::object:
-      out.begin_object();
+      at = out.open(at, '{');
       for (const auto& [key, member] : value.get_ref<const nlohmann::json::object_t&>()) {
         under(key, [&] {
-          out.key(key);
-          write_json(out, member);
+          at = out.string(at, key);
+          *at++ = ':';
+          at = write(out, at, member);
+          *at++ = ',';
         });
       }
-      out.end_object();
-      return;
+      return out.close(at, '}');
     case Kind::array: {
-      out.begin_array();
+      at = out.open(at, '[');
       std::size_t index = 0;
       for (const nlohmann::json& element : value) {
         under(index++, [&] {
-          out.element();
-          write_json(out, element);
+          at = write(out, out.room(at, JsonWriter::small), element);
+          *at++ = ',';
         });
       }
-      out.end_array();
-      return;
+      return out.close(at, ']');
     }
     case Kind::string:
-      out.string(value.get_ref<const std::string&>());
-      return;
+      return out.string(at, value.get_ref<const std::string&>());
     case Kind::boolean:
-      out.boolean(value.get<bool>());
-      return;
+      return JsonWriter::boolean(at, value.get<bool>());
     case Kind::number_integer:
-      out.integer(value.get<std::int64_t>());
-      return;
+      return JsonWriter::integer(at, value.get<std::int64_t>());
     case Kind::number_unsigned:
-      out.unsigned_integer(value.get<std::uint64_t>());
-      return;
+      return JsonWriter::unsigned_integer(at, value.get<std::uint64_t>());
     case Kind::number_float:
-      out.number(value.get<double>());
-      return;
+      return JsonWriter::number(at, value.get<double>());
     case Kind::null:
-      out.null();
-      return;
+      return JsonWriter::null(at);
     case Kind::binary:
       refuse_unsupported("binary value");
     case Kind::discarded:
-      refuse_unsupported("discarded value");
+      break;
   }
+  refuse_unsupported("discarded value");
+}
+
+}  // namespace
+
+void write_json(JsonWriter& out, const nlohmann::json& value) {
+  out.reserve(JsonWriter::small);
+  out.set_end(write(out, out.end(), value));
 }
 
 ValueSource source_of(const nlohmann::json& value) {
