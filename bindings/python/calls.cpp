@@ -277,15 +277,16 @@ PyObject* run(const Call& call, PyObject* self, PyObject* const* args, Py_ssize_
       }
       callback = std::make_shared<Callback>(given[on_delivery], nullptr);
     }
-    std::shared_ptr<DeliveryState> state = client.observer->make_state();
-    if (callback) state->observe(std::move(callback));
+    py::object delivery = py::reinterpret_steal<py::object>(new_delivery(client.observer->make_state()));
+    DeliveryState& state = state_of(delivery.ptr());
+    if (callback) state.observe(std::move(callback));
     try {
-      submit(client, brand_of(self), call, given, StateObserver::tag(state), &state->id);
+      submit(client, brand_of(self), call, given, StateObserver::tag(state), &state.id);
     } catch (...) {
       StateObserver::forget(state);
       throw;
     }
-    return new_delivery(std::move(state));
+    return delivery.release().ptr();
   });
 }
 

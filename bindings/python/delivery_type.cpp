@@ -15,15 +15,13 @@ namespace intilery::python {
 namespace {
 
 struct DeliveryObject {
-  PyObject_HEAD std::shared_ptr<DeliveryState> state;
+  PyObject_HEAD DeliveryState state;
 };
 
 PyTypeObject* the_type = nullptr;
 
-DeliveryState& state_of(PyObject* self) { return *reinterpret_cast<DeliveryObject*>(self)->state; }
-
 void dealloc(PyObject* self) {
-  reinterpret_cast<DeliveryObject*>(self)->state.~shared_ptr();
+  state_of(self).~DeliveryState();
   PyTypeObject* type = Py_TYPE(self);
   type->tp_free(self);
   Py_DECREF(type);
@@ -143,11 +141,16 @@ PyObject* make_delivery_type() {
   return type;
 }
 
-PyObject* new_delivery(std::shared_ptr<DeliveryState> state) {
+PyObject* new_delivery(DeliveryState state) {
   PyObject* self = the_type->tp_alloc(the_type, 0);
-  if (self == nullptr) throw py::error_already_set();
-  new (&reinterpret_cast<DeliveryObject*>(self)->state) std::shared_ptr<DeliveryState>(std::move(state));
+  if (self == nullptr) {
+    StateObserver::forget(state);
+    throw py::error_already_set();
+  }
+  new (&state_of(self)) DeliveryState(std::move(state));
   return self;
 }
+
+DeliveryState& state_of(PyObject* delivery) { return reinterpret_cast<DeliveryObject*>(delivery)->state; }
 
 }  // namespace intilery::python

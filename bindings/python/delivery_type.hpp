@@ -15,7 +15,8 @@ namespace intilery::python {
 PyObject* make_delivery_type();
 
 /// A handle for the state. \returns a new reference.
-PyObject* new_delivery(std::shared_ptr<DeliveryState> state);
+PyObject* new_delivery(DeliveryState state);
+DeliveryState& state_of(PyObject* delivery);
 
 /// A Python function that waits for a fate. Destroyed with or without the GIL.
 struct Callback {

@@ -226,7 +226,7 @@ struct CallbackQueue {
   void add(py::list& list, const DueCallback& due) {
     if (!due.state && !due.observer) return add_line(list, due.level, due.line);
     if (!due.observer) {
-      const Receipt receipt = due.state->receipt();
+      const Receipt receipt = due.state.receipt();
       if (observer->on_error != nullptr) {
         list.append(py::make_tuple(py::handle(observer->on_error), make_error(*receipt.error)));
       } else if (const std::string line = failures.add(*receipt.error); !line.empty()) {
@@ -236,7 +236,7 @@ struct CallbackQueue {
     }
     const auto& callback = *static_cast<const Callback*>(due.observer.get());
     const py::object argument = callback.delivery != nullptr ? py::reinterpret_borrow<py::object>(callback.delivery)
-                                                             : make_receipt(due.state->receipt());
+                                                             : make_receipt(due.state.receipt());
     list.append(py::make_tuple(py::handle(callback.function), argument));
   }
 };

@@ -124,7 +124,7 @@ class CppObserver : public StateObserver {
 
  private:
   void call(const DueCallback& due) {
-    const Receipt receipt = due.state->receipt();
+    const Receipt receipt = due.state.receipt();
     try {
       if (due.observer) {
         (*static_cast<const Callback*>(due.observer.get()))(receipt);
@@ -255,12 +255,12 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
 
   template <class Submit>
   Delivery start(const Callback& on_delivery, Submit submit) {
-    std::shared_ptr<DeliveryState> state = observer->make_state();
+    auto state = std::make_shared<DeliveryState>(observer->make_state());
     if (on_delivery) state->observe(std::make_shared<Callback>(on_delivery));
     try {
-      submit(StateObserver::tag(state), &state->id);
+      submit(StateObserver::tag(*state), &state->id);
     } catch (...) {
-      StateObserver::forget(state);
+      StateObserver::forget(*state);
       throw;
     }
     return Delivery(std::move(state));

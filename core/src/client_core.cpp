@@ -355,6 +355,7 @@ void ClientCore::submit(const event::Draft& draft, std::uintptr_t tag, event::Me
   try {
     event = impl_->encoder.encode(draft, target);
   } catch (const ValidationError& error) {
+    target = {};
     refuse(error, tag);
     return;
   }
@@ -370,6 +371,7 @@ void ClientCore::submit_message(const event::ValueSource& source, std::uintptr_t
   try {
     event = impl_->encoder.encode_message(source, target);
   } catch (const ValidationError& error) {
+    target = {};
     refuse(error, tag);
     return;
   }

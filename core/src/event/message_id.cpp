@@ -98,7 +98,7 @@ void MessageId::write_uuid(char* out) const {
 }
 
 std::string MessageId::text() const {
-  if (!is_uuid()) return custom_;
+  if (!is_uuid() || uuid_ == decltype(uuid_){}) return custom_;
   std::string text(36, '\0');
   write_uuid(text.data());
   return text;

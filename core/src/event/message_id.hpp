@@ -23,6 +23,7 @@ class MessageId {
   /// and variant. The same parts give the same id.
   static MessageId derive(std::span<const std::string_view> parts);
 
+  /// Empty before it is made.
   std::string text() const;
   /// Writes the 36 characters of a UUID. Must not be called on a caller's id.
   void write_uuid(char* out) const;

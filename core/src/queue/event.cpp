@@ -20,17 +20,22 @@ struct Block {
   Block* next;
 };
 
-constexpr std::size_t step = 128;
-constexpr std::size_t sizes = 32;
-constexpr std::size_t most_kept = 4'000'000;
+/// Written by who frees, but for once each time that a caller takes it all.
+struct alignas(64) Stack {
+  std::atomic<Block*> top{nullptr};
+  std::atomic<std::size_t> count{0};  ///< Nearly: what comes while the stack is taken may be left out.
+};
+
+constexpr std::size_t step = 64;
+constexpr std::size_t sizes = 64;
+constexpr std::size_t most_kept = 2'000'000;  ///< Bytes in one stack.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool enabled = false;  // AddressSanitizer sees what is freed, but not what is kept
 #else
 constexpr bool enabled = true;
 #endif
 
-std::array<std::atomic<Block*>, sizes> returned{};
-std::atomic<std::size_t> kept{0};
+std::array<Stack, sizes> returned{};
 
 std::size_t index_of(std::size_t size) { return (size + step - 1) / step - 1; }
 
@@ -68,9 +73,11 @@ void* allocate(std::size_t size) {
   if (!enabled || index >= sizes) return ::operator new(size);
   thread_local Cache cache;
   Block*& free = cache.free[index];
-  if (free == nullptr) free = returned[index].exchange(nullptr, std::memory_order_acquire);
+  if (free == nullptr) {
+    free = returned[index].top.exchange(nullptr, std::memory_order_acquire);
+    returned[index].count.store(0, std::memory_order_relaxed);
+  }
   if (free == nullptr) return ::operator new((index + 1) * step);
-  kept.fetch_sub((index + 1) * step, std::memory_order_relaxed);
   Block* const taken = std::exchange(free, free->next);
   if (free != nullptr) prefetch_to_write(free, (index + 1) * step);  // for the next event: the I/O thread had it last
   return taken;
@@ -78,14 +85,14 @@ void* allocate(std::size_t size) {
 
 void release(void* memory, std::size_t size) {
   const std::size_t index = index_of(size);
-  if (!enabled || index >= sizes || kept.load(std::memory_order_relaxed) >= most_kept) {
-    ::operator delete(memory);
-    return;
+  if (!enabled || index >= sizes) return ::operator delete(memory);
+  Stack& stack = returned[index];
+  if (stack.count.fetch_add(1, std::memory_order_relaxed) >= most_kept / ((index + 1) * step)) {
+    stack.count.fetch_sub(1, std::memory_order_relaxed);
+    return ::operator delete(memory);
   }
-  kept.fetch_add((index + 1) * step, std::memory_order_relaxed);
-  auto* const block = new (memory) Block{returned[index].load(std::memory_order_relaxed)};
-  while (!returned[index].compare_exchange_weak(block->next, block, std::memory_order_release,
-                                                std::memory_order_relaxed)) {
+  auto* const block = new (memory) Block{stack.top.load(std::memory_order_relaxed)};
+  while (!stack.top.compare_exchange_weak(block->next, block, std::memory_order_release, std::memory_order_relaxed)) {
   }
 }
 
