@@ -1,6 +1,8 @@
 #include "delivery_type.hpp"
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <new>
 #include <string>
 
@@ -20,11 +22,30 @@ struct DeliveryObject {
 
 PyTypeObject* the_type = nullptr;
 
+/// The memory of handles that are gone: most are dropped at once, and the next one is made of it. For who has the GIL.
+class Spare {
+ public:
+  /// \returns null: there is none.
+  PyObject* take() { return count_ == 0 ? nullptr : PyObject_Init(objects_[--count_], the_type); }
+  bool keep(PyObject* self) {
+#ifdef Py_GIL_DISABLED
+    return false;
+#endif
+    if (count_ == objects_.size()) return false;
+    objects_[count_++] = self;
+    return true;
+  }
+
+ private:
+  std::array<PyObject*, 8> objects_;
+  std::size_t count_ = 0;
+};
+Spare spare;
+
 void dealloc(PyObject* self) {
   state_of(self).~DeliveryState();
-  PyTypeObject* type = Py_TYPE(self);
-  type->tp_free(self);
-  Py_DECREF(type);
+  if (!spare.keep(self)) the_type->tp_free(self);
+  Py_DECREF(the_type);
 }
 
 /// The receipt, once there is one.
@@ -142,7 +163,8 @@ PyObject* make_delivery_type() {
 }
 
 PyObject* new_delivery(DeliveryState state) {
-  PyObject* self = the_type->tp_alloc(the_type, 0);
+  PyObject* self = spare.take();
+  if (self == nullptr) self = the_type->tp_alloc(the_type, 0);
   if (self == nullptr) {
     StateObserver::forget(state);
     throw py::error_already_set();

@@ -19,6 +19,18 @@ namespace {
 using event::BadValue;
 using event::JsonWriter;
 
+/// Holds on to what is being written while a conversion inside may run any code. (pybind11's own is a call.)
+class Held {
+ public:
+  explicit Held(PyObject* object) : object_(object) { Py_INCREF(object_); }
+  ~Held() { Py_DECREF(object_); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+ private:
+  PyObject* object_;
+};
+
 /// Walks one value. Recursion is bounded by the writer's depth. What writes takes `at`, where the next byte goes and
 /// there is room for what is small, and returns what that is then.
 class Walker {
@@ -29,8 +41,7 @@ class Walker {
 
   char* write(char* at, PyObject* object) {
     if (char* const end = write_leaf(at, object)) return end;
-    // A conversion inside may run any code: hold on to what is being written.
-    const py::object held = py::reinterpret_borrow<py::object>(object);
+    const Held held(object);
     PyTypeObject* type = Py_TYPE(object);
     if (type == &PyDict_Type) return write_dict(at, object);
     if (type == &PyList_Type || type == &PyTuple_Type) return write_sequence(at, object);
@@ -76,14 +87,15 @@ class Walker {
   char* write_member(char* at, PyObject* key, PyObject* value) {
     if (!PyUnicode_Check(key)) event::refuse_key(kind_of(key));
     const std::string_view name = utf8(key);
-    py::object held;
-    return event::under(name, [&] {
-      at = out_.trusted(at, name);
-      *at++ = ':';
-      if (char* const end = write_leaf(at, value)) return end;
-      held = py::reinterpret_borrow<py::object>(key);  // `name` is its text
-      return write(at, value);
-    });
+    at = out_.trusted(at, name);
+    *at++ = ':';
+    char* const end = event::under(name, [&] { return write_leaf(at, value); });
+    return end != nullptr ? end : write_container(at, key, value);
+  }
+
+  char* write_container(char* at, PyObject* key, PyObject* value) {
+    const Held held(key);
+    return event::under(utf8(key), [&] { return write(at, value); });
   }
 
   char* write_dict(char* at, PyObject* dict) {
@@ -192,11 +204,7 @@ py::object as_dict(const PyValue& value) {
   return object;
 }
 
-std::string_view utf8(PyObject* text) {
-  if (PyUnicode_IS_COMPACT_ASCII(text)) {
-    return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(text)),
-            static_cast<std::size_t>(PyUnicode_GET_LENGTH(text))};
-  }
+std::string_view utf8_made(PyObject* text) {
   Py_ssize_t size = 0;
   const char* bytes = PyUnicode_AsUTF8AndSize(text, &size);
   if (bytes == nullptr) {

@@ -24,8 +24,14 @@ event::ValueSource source_of(const PyValue& value);
 /// is. May run the program's code.
 pybind11::object as_dict(const PyValue& value);
 
+/// `utf8` of a str that is not compact ASCII, whose UTF-8 Python makes, and keeps with it.
+std::string_view utf8_made(PyObject* text);
 /// The UTF-8 of a str. Throws BadValue for a lone surrogate.
-std::string_view utf8(PyObject* text);
+inline std::string_view utf8(PyObject* text) {
+  if (!PyUnicode_IS_COMPACT_ASCII(text)) return utf8_made(text);
+  return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(text)),
+          static_cast<std::size_t>(PyUnicode_GET_LENGTH(text))};
+}
 
 /// "int", "list" …: how an error names a value.
 std::string_view kind_of(PyObject* object);

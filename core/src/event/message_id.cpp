@@ -37,6 +37,18 @@ struct Generator {
   }
 };
 
+/// One store, as compilers see it.
+void put_big_endian(std::uint8_t* out, std::uint64_t value) {
+  out[0] = static_cast<std::uint8_t>(value >> 56);
+  out[1] = static_cast<std::uint8_t>(value >> 48);
+  out[2] = static_cast<std::uint8_t>(value >> 40);
+  out[3] = static_cast<std::uint8_t>(value >> 32);
+  out[4] = static_cast<std::uint8_t>(value >> 24);
+  out[5] = static_cast<std::uint8_t>(value >> 16);
+  out[6] = static_cast<std::uint8_t>(value >> 8);
+  out[7] = static_cast<std::uint8_t>(value);
+}
+
 }  // namespace
 
 MessageId MessageId::generate(std::int64_t unix_ms) {
@@ -58,10 +70,8 @@ MessageId MessageId::generate(std::int64_t unix_ms) {
   MessageId id;
   const std::uint64_t high = static_cast<std::uint64_t>(generator.last_ms) << 16 | 0x7000 | generator.counter;
   const std::uint64_t low = (generator.next() >> 2) | (std::uint64_t{1} << 63);
-  for (unsigned i = 0; i < 8; ++i) {
-    id.uuid_[i] = static_cast<std::uint8_t>(high >> (56 - 8 * i));
-    id.uuid_[8 + i] = static_cast<std::uint8_t>(low >> (56 - 8 * i));
-  }
+  put_big_endian(id.uuid_.data(), high);
+  put_big_endian(id.uuid_.data() + 8, low);
   return id;
 }
 
