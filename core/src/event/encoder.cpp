@@ -297,7 +297,11 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
     });
     id = MessageId::from_caller(draft.message_id);
   } else {
-    id = draft.origin ? derived_id(draft, moment, out.view().substr(body_at, body_size)) : MessageId::generate(now);
+    if (draft.origin) {
+      id = derived_id(draft, moment, out.view().substr(body_at, body_size));
+    } else {
+      id.renew(now);
+    }
     char text[36];
     id.write_uuid(text);
     out.plain({text, sizeof text});

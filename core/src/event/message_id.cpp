@@ -37,21 +37,18 @@ struct Generator {
   }
 };
 
-/// One store, as compilers see it.
 void put_big_endian(std::uint8_t* out, std::uint64_t value) {
-  out[0] = static_cast<std::uint8_t>(value >> 56);
-  out[1] = static_cast<std::uint8_t>(value >> 48);
-  out[2] = static_cast<std::uint8_t>(value >> 40);
-  out[3] = static_cast<std::uint8_t>(value >> 32);
-  out[4] = static_cast<std::uint8_t>(value >> 24);
-  out[5] = static_cast<std::uint8_t>(value >> 16);
-  out[6] = static_cast<std::uint8_t>(value >> 8);
-  out[7] = static_cast<std::uint8_t>(value);
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  value = __builtin_bswap64(value);
+  std::memcpy(out, &value, sizeof value);
+#else
+  for (int i = 0; i < 8; ++i) out[i] = static_cast<std::uint8_t>(value >> (56 - 8 * i));
+#endif
 }
 
 }  // namespace
 
-MessageId MessageId::generate(std::int64_t unix_ms) {
+void MessageId::renew(std::int64_t unix_ms) {
   thread_local Generator generator;
   const unsigned generation = fork_generation();
   if (generator.generation != generation) {
@@ -67,12 +64,11 @@ MessageId MessageId::generate(std::int64_t unix_ms) {
     ++generator.last_ms;
     generator.counter = 0;
   }
-  MessageId id;
   const std::uint64_t high = static_cast<std::uint64_t>(generator.last_ms) << 16 | 0x7000 | generator.counter;
   const std::uint64_t low = (generator.next() >> 2) | (std::uint64_t{1} << 63);
-  put_big_endian(id.uuid_.data(), high);
-  put_big_endian(id.uuid_.data() + 8, low);
-  return id;
+  put_big_endian(uuid_.data(), high);
+  put_big_endian(uuid_.data() + 8, low);
+  custom_.clear();
 }
 
 MessageId MessageId::derive(std::span<const std::string_view> parts) {

@@ -17,7 +17,13 @@ class MessageId {
 
   /// A new UUIDv7 (RFC 9562, 5.7 with the monotonic counter of 6.2 method 1): ids made by one thread sort in the order
   /// of their making. Safe in any thread and after fork().
-  static MessageId generate(std::int64_t unix_ms);
+  static MessageId generate(std::int64_t unix_ms) {
+    MessageId id;
+    id.renew(unix_ms);
+    return id;
+  }
+  /// The same in place: what was just written byte by byte is dear to copy.
+  void renew(std::int64_t unix_ms);
   static MessageId from_caller(std::string_view text);
   /// A UUIDv8 (RFC 9562, 5.8): BLAKE2b of 16 bytes over the parts, a zero byte after each, but for the bits of version
   /// and variant. The same parts give the same id.
