@@ -1,7 +1,6 @@
 'use strict'
 
 const { EventEmitter } = require('node:events')
-const { performance } = require('node:perf_hooks')
 const { types, inspect } = require('node:util')
 const { Chunk, Delivery, Fates, callOut, causeOf, chunkSize, setCause } = require('./delivery.cjs')
 const { ConfigurationError, makeError } = require('./errors.cjs')
@@ -9,16 +8,19 @@ const { FailureLog } = require('./failure_log.cjs')
 const { Log, levels } = require('./log.cjs')
 const { load } = require('./native.cjs')
 const { Reading, eventOf, profileOf } = require('./reading.cjs')
-const { RowWritable, sendMany } = require('./send_many.cjs')
 const { isFaithful, maxDepth, serialise } = require('./values.cjs')
 
-const native = load('intilery')
+/** Loaded when something is first asked of them: the addon's libraries and Node's streams take longer than all else. */
+const native = () => load('intilery')
+const rows = () => require('./send_many.cjs')
 
-// bindings/node/call.hpp: CallKind, exact_call, brand_shift.
+// bindings/node/call.hpp: CallKind, exact_call, brand_shift, name_shift.
 const kinds = { identify: 0, track: 1, page: 2, screen: 3, asset: 4, journey: 5, message: 6 }
 const actions = ['identify', 'track', 'page', 'screen', 'track', 'track']
 const exactCall = 0x100
 const brandShift = 16
+const nameShift = 15
+const longestUsual = 2 ** nameShift - 1
 
 // bindings/node/node_client.hpp: Dispatch.
 const dispatchKinds = { fates: 0, log: 1, answer: 2, rows: 3 }
@@ -76,6 +78,13 @@ function stringifyExactly(value, levels) {
   if (typeof value === 'number') return '0'
   if (typeof value === 'boolean') return 'true'
   return ['wrong_type', `a ${typeof value}`]
+}
+
+/** Counting costs a fourth of looking each name up. */
+function countMembers(object) {
+  let count = 0
+  for (const _ in object) ++count
+  return count
 }
 
 function kindOf(value) {
@@ -220,6 +229,7 @@ class Client extends EventEmitter {
   #brand = 0
   #wires
   #submit
+  #submitParts
   #chunks = new Map()
   #chunk = null
   #chunkNumber = -1
@@ -250,7 +260,7 @@ class Client extends EventEmitter {
     this.#beforeSend = functionOption(options, 'beforeSend')
     this.#waitUntil = functionOption(options, 'waitUntil')
     const log = new Log(options.logger)
-    const wires = native.createClient(
+    const wires = native().createClient(
       names,
       texts,
       source.includes(fromEnvironment),
@@ -266,6 +276,7 @@ class Client extends EventEmitter {
     )
     this.#wires = wires
     this.#submit = wires.submit
+    this.#submitParts = wires.submitParts
   }
 
   static fromEnv(options = {}) {
@@ -327,16 +338,22 @@ class Client extends EventEmitter {
   }
 
   identify(call, callback) {
+    const delivery = this.#sendUsual(kinds.identify, call, '', call?.traits, 2, callback)
+    if (delivery !== undefined) return delivery
     if (!this.#check(call, members.identify)) return this.#refuseMember('identify', call, members.identify, callback)
     return this.#send(kinds.identify, call, call.traits, undefined, callback)
   }
 
   track(call, callback) {
+    const delivery = this.#sendUsual(kinds.track, call, call?.event, call?.properties, 3, callback)
+    if (delivery !== undefined) return delivery
     if (!this.#check(call, members.track)) return this.#refuseMember('track', call, members.track, callback)
     return this.#send(kinds.track, call, call.properties, call.event, callback)
   }
 
   page(call, callback) {
+    const delivery = this.#sendUsual(kinds.page, call, '', call?.properties, 2, callback)
+    if (delivery !== undefined) return delivery
     if (!this.#check(call, members.page)) return this.#refuseMember('page', call, members.page, callback)
     return this.#send(kinds.page, call, call.properties, undefined, callback)
   }
@@ -374,13 +391,13 @@ class Client extends EventEmitter {
   }
 
   sendMany(source, options) {
-    const sent = sendMany(rowAccess(this), source, options)
+    const sent = rows().sendMany(rowAccess(this), source, options)
     if (this.#whole.#waitUntil !== undefined) this.#whole.#askPlatformToWait(sent.then(nothing, nothing))
     return sent
   }
 
   writable(options) {
-    return new RowWritable(rowAccess(this), options)
+    return new (rows().RowWritable)(rowAccess(this), options)
   }
 
   async flush(options) {
@@ -500,7 +517,7 @@ class Client extends EventEmitter {
     }
     const name = Object.keys(call).find((key) => known[key] !== true && call[key] !== undefined)
     const names = Object.keys(known)
-    const hint = native.didYouMean(name, names) || `; ${method} takes ${names.join(', ')}`
+    const hint = native().didYouMean(name, names) || `; ${method} takes ${names.join(', ')}`
     return this.#refuse('unknown_field', name, `${name} is no field of this call${hint}`, callback)
   }
 
@@ -525,7 +542,7 @@ class Client extends EventEmitter {
   /** Sends what `beforeSend` makes of a call. */
   #sendChanged(kind, call, body, name, callback, target, stepId, data) {
     const text = stringifyExactly(data)
-    const wrong = text === undefined ? undefined : native.checkData(text, kind === kinds.journey)
+    const wrong = text === undefined ? undefined : native().checkData(text, kind === kinds.journey)
     if (wrong !== undefined) return this.#refuse(wrong.code, wrong.path, wrong.message, callback)
     const message =
       kind === kinds.message ? membersOf(body) : messageOf(kind, call, body, name, target, stepId, membersOf(data))
@@ -547,6 +564,26 @@ class Client extends EventEmitter {
       return this.#refuse('wrong_type', 'before_send', what, callback)
     }
     return this.#send(kinds.message, seen, changed, undefined, callback)
+  }
+
+  /**
+   * Submits a call of no more than a user id, a name and a body, all there, in the cheapest way; `memberCount` is how
+   * many members make it. Undefined: it is no such call, and nothing was done.
+   */
+  #sendUsual(kind, call, name, body, memberCount, callback) {
+    const client = this.#whole
+    if (typeof call !== 'object' || typeof name !== 'string' || client.#beforeSend !== undefined) return undefined
+    const userId = call?.userId
+    if (typeof userId !== 'string' || countMembers(call) !== memberCount) return undefined
+    if (userId.length > longestUsual || name.length > longestUsual) return undefined
+    const text = stringify(body)
+    if (typeof text !== 'string') return undefined
+    client.#prepare(callback)
+    const lengths = userId.length | (name.length << nameShift)
+    const result = client.#submit(kind | this.#brand, lengths, userId + name + text)
+    if (result === undefined) return client.#accept(undefined, callback)
+    if (result !== true) throw makeError(result)
+    return this.#sendExactly(kind, call, kind === kinds.track ? name : undefined, [body], [text], undefined, callback)
   }
 
   /** Submits an event; `call` holds the members that all calls have. */
@@ -571,55 +608,57 @@ class Client extends EventEmitter {
 
     let result = true
     if (bodyText !== unclear && contextText !== unclear && dataText !== unclear) {
-      if (
-        contextText === undefined &&
-        dataText === undefined &&
-        target === undefined &&
-        timestamp === undefined &&
-        anonymousId === undefined &&
-        messageId === undefined
-      ) {
-        result = client.#submit(kind | this.#brand, userId, bodyText, name)
-      } else {
-        result = client.#submit(
-          kind | this.#brand,
-          userId,
-          bodyText,
-          name,
-          anonymousId,
-          timestamp,
-          contextText,
-          messageId,
-          target,
-          stepId,
-          dataText,
-        )
-      }
-    }
-    if (result === true) {
-      const levels = kind === kinds.message ? maxDepth + 1 : maxDepth // an event's own braces do not count
-      const exact = [
-        isFaithful(body, bodyText, levels) ? bodyText : stringifyExactly(body, levels),
-        isFaithful(context, contextText) ? contextText : stringifyExactly(context),
-        isFaithful(data, dataText) ? dataText : stringifyExactly(data),
-      ]
-      client.#prepare(callback) // a toJSON may have called us
-      result = client.#submit(
-        kind | exactCall | this.#brand,
+      result = client.#submitParts(
+        kind | this.#brand,
         userId,
-        exact[0],
+        bodyText,
         name,
         anonymousId,
         timestamp,
-        exact[1],
+        contextText,
         messageId,
         target,
         stepId,
-        exact[2],
+        dataText,
       )
     }
+    if (result === true) {
+      const values = [body, context, data]
+      const texts = [bodyText, contextText, dataText]
+      return this.#sendExactly(kind, call, name, values, texts, timestamp, callback, target, stepId)
+    }
+    return client.#end(result, callback)
+  }
+
+  /** Submits an event of which JSON.stringify may have hidden something. `texts` are what it wrote of the `values`. */
+  #sendExactly(kind, call, name, values, texts, timestamp, callback, target = undefined, stepId = undefined) {
+    const client = this.#whole
+    const exact = (at, levels) =>
+      isFaithful(values[at], texts[at], levels) ? texts[at] : stringifyExactly(values[at], levels)
+    const body = exact(0, kind === kinds.message ? maxDepth + 1 : maxDepth) // an event's own braces do not count
+    const context = exact(1, maxDepth)
+    const data = exact(2, maxDepth)
+    client.#prepare(callback) // a toJSON may have called us
+    const result = client.#submitParts(
+      kind | exactCall | this.#brand,
+      call.userId,
+      body,
+      name,
+      call.anonymousId,
+      timestamp,
+      context,
+      call.messageId,
+      target,
+      stepId,
+      data,
+    )
+    return client.#end(result, callback)
+  }
+
+  /** The delivery of an event that the native side took, or the error with which it did not. */
+  #end(result, callback) {
     if (result !== undefined && typeof result !== 'string') throw makeError(result)
-    return client.#accept(result, callback)
+    return this.#accept(result, callback)
   }
 
   /** Makes all ready that must not fail once the event is accepted. */
@@ -660,10 +699,14 @@ class Client extends EventEmitter {
   #receiveFates(fates) {
     this.#pending -= fates.count
     let unobserved = false
+    let number = -1
+    let chunk
     for (let row = 0; row < fates.count; ++row) {
       const sequence = fates.sequence(row)
-      const number = Math.floor(sequence / chunkSize)
-      const chunk = this.#chunks.get(number)
+      if (Math.floor(sequence / chunkSize) !== number) {
+        number = Math.floor(sequence / chunkSize)
+        chunk = this.#chunks.get(number)
+      }
       const place = sequence - number * chunkSize
       const observed = chunk.places[place]
       if (!chunk.settle(place, fates, row)) {
@@ -763,13 +806,14 @@ class View extends Client {
 }
 
 process.on('exit', () => {
+  if (busy.size === 0) return
   const start = performance.now()
   for (const client of [...busy]) closeAtExit(client, performance.now() - start)
 })
 
 /** Documented in index.d.ts. */
 async function diagnose(options = {}) {
-  const checks = native.diagnose(...optionTexts(options))
+  const checks = native().diagnose(...optionTexts(options))
   if (checks.kind !== undefined) throw makeError(checks)
   return checks
 }
@@ -781,6 +825,10 @@ module.exports = {
   inMemory,
   outboxOf,
   rowAccess,
-  optionList: native.optionList,
-  version: native.version,
+  get optionList() {
+    return native().optionList
+  },
+  get version() {
+    return native().version
+  },
 }

@@ -1,11 +1,11 @@
 'use strict'
 /** What `require('intilery')` gives; documented in index.d.ts. */
 
-const { Client, diagnose, optionList, version } = require('./client.cjs')
+const client = require('./client.cjs')
 const errors = require('./errors.cjs')
 
 module.exports = {
-  Client,
+  Client: client.Client,
   IntileryError: errors.IntileryError,
   ConfigurationError: errors.ConfigurationError,
   ValidationError: errors.ValidationError,
@@ -15,7 +15,11 @@ module.exports = {
   AuthError: errors.AuthError,
   TimeoutError: errors.TimeoutError,
   SpoolError: errors.SpoolError,
-  diagnose,
-  optionList,
-  version,
+  diagnose: client.diagnose,
+  get optionList() {
+    return client.optionList
+  },
+  get version() {
+    return client.version
+  },
 }

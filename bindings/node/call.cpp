@@ -1,6 +1,7 @@
 #include "call.hpp"
 
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -140,7 +141,6 @@ class Arguments {
 
   /// False for undefined and null.
   bool has(Argument argument) const {
-    if (static_cast<std::size_t>(argument) >= values_.size()) return false;
     napi_valuetype type = napi_undefined;
     napi_typeof(env_, (*this)[argument], &type);
     return type != napi_undefined && type != napi_null;
@@ -148,7 +148,6 @@ class Arguments {
 
   /// Reads a text. `field` is how the caller knows it.
   std::optional<Place> text(Argument argument, std::string_view field) const {
-    if (static_cast<std::size_t>(argument) >= values_.size()) return {};
     Place place;
     // Most arguments that are given are strings: asking for the type first would be a call more for each.
     if (reader_.read(env_, (*this)[argument], place)) return place;
@@ -159,7 +158,6 @@ class Arguments {
   }
 
   Value value(Argument argument) const {
-    if (static_cast<std::size_t>(argument) >= values_.size()) return {};
     Value value{.env = env_, .given = (*this)[argument], .is_text = false, .place = {}, .text = {}};
     value.is_text = reader_.read_json(env_, value.given, value.place);
     if (!value.is_text && !has(argument)) value.given = nullptr;
@@ -172,16 +170,111 @@ class Arguments {
   TextReader& reader_;
 };
 
+bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
+
+bool is_ascii(std::string_view text) {
+  constexpr std::uint64_t high_bits = 0x8080808080808080;
+  std::uint64_t all = 0;
+  std::size_t i = 0;
+  for (; i + sizeof all <= text.size(); i += sizeof all) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + i, sizeof word);
+    all |= word;
+  }
+  for (; i < text.size(); ++i) all |= static_cast<unsigned char>(text[i]);
+  return (all & high_bits) == 0;
+}
+
+CallKind kind_in(std::uint32_t code) { return static_cast<CallKind>(code & (exact_call - 1)); }
+std::uint16_t brand_in(std::uint32_t code) { return static_cast<std::uint16_t>(code >> brand_shift); }
+
+/// \param draft gets action and command.
+void set_kind(event::Draft& draft, CallKind kind) {
+  switch (kind) {
+    case CallKind::identify:
+      draft.action = event::Action::identify;
+      break;
+    case CallKind::page:
+      draft.action = event::Action::page;
+      break;
+    case CallKind::screen:
+      draft.action = event::Action::screen;
+      break;
+    case CallKind::asset:
+      draft.command = event::Draft::Command::asset;
+      break;
+    case CallKind::journey:
+      draft.command = event::Draft::Command::journey;
+      break;
+    default:
+      break;
+  }
+}
+
+/// Where in UTF-8 that Node-API made of UTF-16 the next `units` of that end. Nothing if they are not told apart for
+/// certain from what follows, or if half a surrogate pair may have been among them, which is U+FFFD now.
+std::optional<std::size_t> after_units(std::string_view utf8, std::size_t from, std::size_t units) {
+  std::size_t end = from;
+  for (std::size_t count = 0; count < units || (end < utf8.size() && is_continuation(utf8[end])); ++end) {
+    if (end == utf8.size()) return std::nullopt;
+    if (!is_continuation(utf8[end])) count += static_cast<unsigned char>(utf8[end]) < 0xF0 ? 1 : 2;
+    if (count > units) return std::nullopt;  // the halves of two texts became one character
+  }
+  if (may_hide_surrogate(utf8.substr(from, end - from))) return std::nullopt;
+  return end;
+}
+
+event::ValueSource json_source(const std::string_view& json) {
+  return {&json,
+          [](event::JsonWriter& out, const void* text) { out.literal(*static_cast<const std::string_view*>(text)); }};
+}
+
 }  // namespace
 
-Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCore& core, TextReader& reader,
-                      std::uintptr_t tag, event::MessageId& id) {
+Submitted submit_joined(napi_env env, std::span<const napi_value, 3> arguments, ClientCore& core, TextReader& reader,
+                        std::uintptr_t tag, event::MessageId& id) {
+  std::uint32_t code = 0;
+  std::uint32_t lengths = 0;
+  Place place;
+  reader.clear();
+  if (napi_get_value_uint32(env, arguments[0], &code) != napi_ok ||
+      napi_get_value_uint32(env, arguments[1], &lengths) != napi_ok || !reader.read_json(env, arguments[2], place)) {
+    return Submitted::suspicious;
+  }
+  const std::string_view text = reader.view(place);
+  const std::size_t user_units = lengths & ((1U << name_shift) - 1);
+  const std::size_t name_units = lengths >> name_shift;
+  std::size_t user_end = user_units;
+  std::size_t name_end = user_units + name_units;
+  if (!is_ascii(text.substr(0, name_end))) {
+    const auto user = after_units(text, 0, user_units);
+    const auto name = user ? after_units(text, *user, name_units) : std::nullopt;
+    if (!name) return Submitted::suspicious;
+    user_end = *user;
+    name_end = *name;
+  }
+  const std::string_view body = text.substr(name_end);
+  if (is_suspicious(body)) return Submitted::suspicious;
+
+  const CallKind kind = kind_in(code);
+  event::Draft draft;
+  set_kind(draft, kind);
+  draft.user_id = text.substr(0, user_end);
+  if (kind == CallKind::track) draft.event = text.substr(user_end, name_end - user_end);
+  draft.body = json_source(body);
+  Waiting waiting;
+  core.submit(draft, tag, &id, waiting, brand_in(code));
+  return Submitted::yes;
+}
+
+Submitted submit_parts(napi_env env, std::span<const napi_value> given, ClientCore& core, TextReader& reader,
+                       std::uintptr_t tag, event::MessageId& id) {
   const Arguments arguments(env, given, reader);
   std::uint32_t code = 0;
   napi_get_value_uint32(env, arguments[Argument::kind], &code);
   const bool exact = (code & exact_call) != 0;
-  const auto kind = static_cast<CallKind>(code & (exact_call - 1));
-  const auto brand = static_cast<std::uint16_t>(code >> brand_shift);
+  const CallKind kind = kind_in(code);
+  const std::uint16_t brand = brand_in(code);
   Waiting waiting;
 
   // A mistake found here must end as one that the core finds: thrown, or reported.
@@ -229,28 +322,9 @@ Submitted submit_call(napi_env env, std::span<const napi_value> given, ClientCor
     draft.message_id = view(message_id);
     draft.timestamp = view(moment);
     (kind == CallKind::screen ? draft.name : draft.event) = view(name);
-    switch (kind) {
-      case CallKind::identify:
-        draft.action = event::Action::identify;
-        break;
-      case CallKind::page:
-        draft.action = event::Action::page;
-        break;
-      case CallKind::screen:
-        draft.action = event::Action::screen;
-        break;
-      case CallKind::asset:
-        draft.command = event::Draft::Command::asset;
-        draft.asset_id = view(target);
-        break;
-      case CallKind::journey:
-        draft.command = event::Draft::Command::journey;
-        draft.journey_id = view(target);
-        draft.step_id = view(step_id);
-        break;
-      default:
-        break;
-    }
+    set_kind(draft, kind);
+    (kind == CallKind::journey ? draft.journey_id : draft.asset_id) = view(target);
+    draft.step_id = view(step_id);
     core.submit(draft, tag, &id, waiting, brand);
   } catch (BadValue& bad) {
     core.refuse(event::validation_error(std::move(bad)), tag);

@@ -13,7 +13,7 @@
 
 namespace intilery::node {
 
-/// The arguments of `submit`, in this order; what is undefined or null was not given. Texts are strings; a value
+/// The arguments of `submitParts`, in this order; what is undefined or null was not given. Texts are strings; a value
 /// (`body`, `context`, `data`) is JSON text made by JSON.stringify, or what node/values.cjs says of a value that cannot
 /// travel: `[code, detail, ...path]`.
 enum class Argument : std::size_t {
@@ -31,6 +31,11 @@ enum class Argument : std::size_t {
   count,
 };
 
+/// The arguments of `submit`, the usual call, are a `kind`, the lengths of user id and event name (in UTF-16 units, the
+/// latter from `name_shift` on), and one text of user id, event name and body: each string would cost a call into Node
+/// and a copy of what JSON.stringify and `+` made in pieces.
+constexpr unsigned name_shift = 15;
+
 enum class CallKind : std::uint32_t { identify, track, page, screen, asset, journey, message };
 constexpr std::uint32_t exact_call = 0x100;
 constexpr unsigned brand_shift = 16;
@@ -38,13 +43,17 @@ constexpr unsigned brand_shift = 16;
 /// What becomes of a call.
 enum class Submitted {
   yes,
-  suspicious,  ///< Nothing was done: JSON.stringify may have hidden something. Serialise exactly and call again.
+  suspicious,  ///< Nothing was done: the text may hide something. Serialise exactly and call `submitParts`.
 };
 
-/// Reads the arguments and submits the event. JavaScript thread.
+/// Reads the arguments of `submit` and submits the event. JavaScript thread.
 /// \throws ValidationError, ClosedError, QueueFullError as `ClientCore::submit`.
-Submitted submit_call(napi_env env, std::span<const napi_value> arguments, ClientCore& core, TextReader& reader,
-                      std::uintptr_t tag, event::MessageId& id);
+Submitted submit_joined(napi_env env, std::span<const napi_value, 3> arguments, ClientCore& core, TextReader& reader,
+                        std::uintptr_t tag, event::MessageId& id);
+
+/// The same for `submitParts`.
+Submitted submit_parts(napi_env env, std::span<const napi_value> arguments, ClientCore& core, TextReader& reader,
+                       std::uintptr_t tag, event::MessageId& id);
 
 /// Checks a command's merge data, given as `Argument::data` of an exact call is. JavaScript thread.
 /// \throws BadValue.

@@ -91,12 +91,17 @@ Napi::Object NodeClient::wires(Napi::Env env) {
   const std::shared_ptr<NodeClient> self = shared_from_this();
   Napi::Object wires = Napi::Object::New(env);
 
-  napi_value submit_function = nullptr;
-  napi_create_function(env, "submit", NAPI_AUTO_LENGTH, submit, this, &submit_function);
-  napi_add_finalizer(
-      env, submit_function, new std::shared_ptr<NodeClient>(self),
-      [](napi_env, void* owner, void*) { delete static_cast<std::shared_ptr<NodeClient>*>(owner); }, nullptr, nullptr);
-  wires.Set("submit", submit_function);
+  const auto add_hot = [&](const char* name, napi_callback function) {
+    napi_value wire = nullptr;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, function, this, &wire);
+    napi_add_finalizer(
+        env, wire, new std::shared_ptr<NodeClient>(self),
+        [](napi_env, void* owner, void*) { delete static_cast<std::shared_ptr<NodeClient>*>(owner); }, nullptr,
+        nullptr);
+    wires.Set(name, wire);
+  };
+  add_hot("submit", submit);
+  add_hot("submitParts", submit_parts);
 
   const auto add = [&](const char* name, auto function) {
     wires.Set(name, Napi::Function::New(
@@ -187,18 +192,17 @@ Napi::Object NodeClient::wires(Napi::Env env) {
   return wires;
 }
 
-napi_value NodeClient::submit(napi_env env, napi_callback_info info) {
-  std::array<napi_value, static_cast<std::size_t>(Argument::count)> arguments;
-  std::size_t count = arguments.size();
+template <std::size_t N, class Submit>
+napi_value NodeClient::call(napi_env env, napi_callback_info info, Submit submit) {
+  std::array<napi_value, N> arguments;
+  std::size_t count = N;
   void* data = nullptr;
   napi_get_cb_info(env, info, &count, arguments.data(), nullptr, &data);
   NodeClient& client = *static_cast<NodeClient*>(data);
   try {
     if (!client.core_) return nullptr;
     event::MessageId id;
-    const Submitted submitted = submit_call(env, std::span(arguments).first(std::min(count, arguments.size())),
-                                            *client.core_, client.reader_, tag_of(client.sequence_), id);
-    if (submitted == Submitted::suspicious) {
+    if (submit(client, arguments, id) == Submitted::suspicious) {
       napi_value yes = nullptr;
       napi_get_boolean(env, true, &yes);
       return yes;
@@ -210,6 +214,19 @@ napi_value NodeClient::submit(napi_env env, napi_callback_info info) {
     napi_throw_error(env, "internal", error.what());
     return nullptr;
   }
+}
+
+napi_value NodeClient::submit(napi_env env, napi_callback_info info) {
+  return call<3>(env, info, [env](NodeClient& client, const auto& arguments, event::MessageId& id) {
+    return submit_joined(env, arguments, *client.core_, client.reader_, tag_of(client.sequence_), id);
+  });
+}
+
+napi_value NodeClient::submit_parts(napi_env env, napi_callback_info info) {
+  constexpr auto count = static_cast<std::size_t>(Argument::count);
+  return call<count>(env, info, [env](NodeClient& client, const auto& arguments, event::MessageId& id) {
+    return node::submit_parts(env, arguments, *client.core_, client.reader_, tag_of(client.sequence_), id);
+  });
 }
 
 napi_value NodeClient::hand_over(napi_env env, const event::MessageId& id) {

@@ -54,6 +54,9 @@ class NodeClient : public std::enable_shared_from_this<NodeClient> {
   /// The hot path, without node-addon-api. \returns undefined (accepted), true (suspicious: serialise exactly), a text
   /// (accepted, under this id of the caller's) or an error's fields.
   static napi_value submit(napi_env env, napi_callback_info info);
+  static napi_value submit_parts(napi_env env, napi_callback_info info);
+  template <std::size_t N, class Submit>
+  static napi_value call(napi_env env, napi_callback_info info, Submit submit);
   /// The id as JavaScript finds it: a UUID goes into the array that `set_ids` gave, by `sequence`.
   napi_value hand_over(napi_env env, const event::MessageId& id);
   Napi::Value refuse(const Napi::CallbackInfo& info);

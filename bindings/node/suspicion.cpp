@@ -53,14 +53,25 @@ bool is_suspicious(std::string_view json) {
   const auto load = [&](std::size_t at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(json.data() + at)); };
   const auto is = [](__m128i bytes, __m128i what) { return _mm_cmpeq_epi8(bytes, what); };
   const __m128i opening = all('{'), bit = all('{' ^ '['), backslash = all('\\'), n = all('n'), u = all('u');
-  for (; place + 17 <= json.size(); place += 16) {
-    const __m128i here = load(place);
+  const auto found_at = [&](std::size_t at) {
+    const __m128i here = load(at);
     const __m128i bracket = is(_mm_or_si128(here, bit), opening);
-    const __m128i null = _mm_and_si128(is(here, n), is(load(place + 1), u));
-    const __m128i found = _mm_or_si128(_mm_or_si128(bracket, null), is(here, backslash));
-    for (auto mask = static_cast<unsigned>(_mm_movemask_epi8(found)); mask != 0; mask &= mask - 1) {
-      if (look.at(place + static_cast<std::size_t>(__builtin_ctz(mask)))) return true;
+    const __m128i null = _mm_and_si128(is(here, n), is(load(at + 1), u));
+    return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(bracket, null), is(here, backslash))));
+  };
+  const auto look_at = [&](std::size_t at, unsigned found) {
+    for (; found != 0; found &= found - 1) {
+      if (look.at(at + static_cast<std::size_t>(__builtin_ctz(found)))) return true;
     }
+    return false;
+  };
+  constexpr std::size_t block = 16;
+  if (json.size() > block) {
+    const std::size_t last = json.size() - 1 - block;  // JSON's last byte begins nothing
+    for (; place < last; place += block) {
+      if (look_at(place, found_at(place))) return true;
+    }
+    return look_at(last, found_at(last) >> (place - last) << (place - last));
   }
 #endif
   for (; place < json.size(); ++place) {

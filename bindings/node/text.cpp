@@ -47,6 +47,8 @@ char* write_utf8(std::u16string_view text, char* to) {
 
 }  // namespace
 
+bool may_hide_surrogate(std::string_view utf8) { return utf8.find("\xEF\xBF\xBD") != std::string_view::npos; }
+
 void TextReader::clear() {
   used_ = 0;
   if (units_.size() > kept_units) std::vector<char16_t>().swap(units_);
@@ -70,9 +72,7 @@ bool TextReader::read_json(napi_env env, napi_value value, Place& place) {
 
 bool TextReader::read(napi_env env, napi_value value, Place& place) {
   if (!read_json(env, value, place)) return false;
-  // Where half a surrogate pair was, Node-API's conversion has put U+FFFD.
-  constexpr std::string_view replacement = "\xEF\xBF\xBD";
-  if (view(place).find(replacement) == std::string_view::npos) return true;
+  if (!may_hide_surrogate(view(place))) return true;
 
   std::size_t length = 0;
   napi_get_value_string_utf16(env, value, nullptr, 0, &length);

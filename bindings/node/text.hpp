@@ -9,6 +9,9 @@
 
 namespace intilery::node {
 
+/// Whether Node-API's own conversion may have put U+FFFD where half a surrogate pair was.
+bool may_hide_surrogate(std::string_view utf8);
+
 /// Reads JavaScript strings into one buffer that is kept from call to call. Not thread-safe: one reader a client, used
 /// on its JavaScript thread only.
 class TextReader {

@@ -15,7 +15,7 @@ import {
   TimeoutError,
   ValidationError,
 } from 'intilery'
-import { Sandbox } from 'intilery/testing'
+import { MemoryClient, Sandbox } from 'intilery/testing'
 
 const account = { clientId: 'hea', accountId: 'hea', brandId: 'HEA', authToken: 'secret-token' }
 
@@ -403,4 +403,44 @@ test('a null is faithful, and hides nothing that JSON.stringify would write as n
       g: { h: null },
     })
   })
+})
+
+test('a user id and an event name arrive as they are, whatever they hold', async () => {
+  const client = new MemoryClient()
+  const texts = ['plain', 'Zoë', '日本語', '😀', 'a\0b', '\ufffd', '"\\\n', 'é'.repeat(40_000)]
+  const pairs = texts.flatMap((userId) => texts.map((event) => [userId, event]))
+  for (const [userId, event] of pairs) client.track({ userId, event, properties: { userId, event } })
+  for (const userId of texts) client.identify({ userId, traits: { userId } })
+  for (const userId of texts) client.page({ userId, properties: { userId } })
+  await client.drained()
+  const expected = [
+    ...pairs.map(([userId, event]) => ({ userId, event, properties: { userId, event } })),
+    ...texts.map((userId) => ({ userId, event: 'identify', traits: { userId } })),
+    ...texts.map((userId) => ({ userId, event: 'page', properties: { userId } })),
+  ]
+  const inOrder = (messages) => messages.map((message) => JSON.stringify(message)).sort()
+  const sent = client.sent.map(({ userId, event, traits, properties }) => ({ userId, event, traits, properties }))
+  assert.deepEqual(inOrder(sent), inOrder(expected))
+  await client.close()
+})
+
+test('halves of one character at the end of a user id and the beginning of an event name stay two halves', async () => {
+  const client = new MemoryClient()
+  const track = (userId, event) => client.track({ userId, event, properties: {} })
+  assert.throws(() => track('a\ud83d', '\ude00b'), { code: 'invalid_text', path: 'userId' })
+  assert.throws(() => track('a', '\ude00b'), { code: 'invalid_text', path: 'event' })
+  assert.throws(() => track('a\ud83d', 'b'), { code: 'invalid_text', path: 'userId' })
+  await client.close()
+})
+
+test('a member that no call knows is refused, though there be no more members than usual', async () => {
+  const client = new MemoryClient()
+  assert.throws(() => client.track({ userId: 'u', event: 'E', propertys: {} }), {
+    code: 'unknown_field',
+    path: 'propertys',
+  })
+  assert.throws(() => client.identify({ userId: 'u', trait: {} }), { code: 'unknown_field', path: 'trait' })
+  const inherited = Object.assign(Object.create({ event: 'E' }), { userId: 'u', properties: {} })
+  assert.equal((await client.track(inherited)).status, 200)
+  await client.close()
 })
