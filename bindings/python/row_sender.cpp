@@ -5,13 +5,11 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "arrow_stream.hpp"
 #include "client_type.hpp"
 #include "errors.hpp"
 #include "event/bad_value.hpp"
@@ -19,6 +17,7 @@
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
 #include "gil_waiting.hpp"
+#include "rows/arrow_stream.hpp"
 #include "rows/json_row.hpp"
 #include "rows/row_ledger.hpp"
 #include "rows/row_proof.hpp"
@@ -105,8 +104,8 @@ struct Reject {
   std::string values;  ///< The row, usually a JSON object.
 };
 
-/// The columns of a table's stream, in this order; then `problem`, the code and the column of a mistake found in SQL.
-enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, timestamp, timestamp_ms, body, problem };
+/// The first columns of a table's stream, in this order; then come those of the body.
+enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, timestamp, timestamp_ms };
 
 class RowSender {
  public:
@@ -124,12 +123,18 @@ class RowSender {
         ledger_(std::make_shared<rows::RowLedger>(before_)) {}
 
   /// Where the rows come from: an object with Arrow's stream interface.
-  void open(const py::object& producer) {
+  /// \param members the names of the body's columns, each with its form; None: the stream has one column, of JSON.
+  /// \param sparse nulls are left out of the body.
+  void open(const py::object& producer, const std::optional<std::vector<std::pair<std::string, std::string>>>& members,
+            bool sparse) {
     capsule_ = producer.attr("__arrow_c_stream__")();
     auto* stream = static_cast<ArrowArrayStream*>(PyCapsule_GetPointer(capsule_.ptr(), "arrow_array_stream"));
     if (stream == nullptr) throw py::error_already_set();
-    stream_.emplace(stream);
-    lines_ = stream_->columns() == 1;
+    lines_ = !members;
+    std::vector<rows::BodyColumn> body;
+    for (const auto& [name, form] : members.value_or(std::vector<std::pair<std::string, std::string>>()))
+      body.push_back({.name = name, .form = form_named(form)});
+    stream_.emplace(stream, std::move(body), sparse);
   }
 
   /// Sends rows for about so many seconds, or until many are rejected. False: there are no more rows.
@@ -232,14 +237,11 @@ class RowSender {
   }
 
  private:
-  /// What a SQL `problem` means.
-  static event::BadValue problem_of(std::string_view text) {
-    const std::size_t space = text.find(' ');
-    const std::string code(text.substr(0, space));
-    return {code,
-            code == "not_finite" ? "is NaN or infinite, which JSON cannot hold"
-                                 : "is not of its column's kind; the values at the source's beginning decide that",
-            std::string(text.substr(space + 1))};
+  static rows::BodyColumn::Form form_named(std::string_view name) {
+    using Form = rows::BodyColumn::Form;
+    if (name == "json") return Form::json;
+    if (name == "number") return Form::number;
+    return name == "boolean" ? Form::boolean : Form::value;
   }
 
   static std::string_view text_of(const py::object& object, std::string_view wire_name) {
@@ -283,7 +285,6 @@ class RowSender {
     const std::uintptr_t tag = ledger_->begin(number_);
     try {
       Draft draft = new_draft();
-      std::string_view json;
       if (lines_) {
         json_row_.read(stream_->text(0, at_), columns_, draft);
       } else {
@@ -296,12 +297,9 @@ class RowSender {
         cell(message_id, draft.message_id);
         draft.timestamp_ms = stream_->integer(timestamp_ms, at_);
         if (!draft.timestamp_ms) cell(timestamp, draft.timestamp);
-        cell(body, json);
-        if (const std::string_view found = stream_->text(problem, at_); found.data() != nullptr) {
-          event::under(action_ == event::Action::identify ? "traits" : "properties", [&] { throw problem_of(found); });
-        }
-        draft.body = {&json, [](event::JsonWriter& out, const void* value) {
-                        event::write_checked_json(out, *static_cast<const std::string_view*>(value));
+        draft.body = {this, [](event::JsonWriter& out, const void* self) {
+                        const auto* const sender = static_cast<const RowSender*>(self);
+                        sender->stream_->write_body(out, sender->at_);
                       }};
       }
       submit(client, draft, tag, waiting);
@@ -333,29 +331,27 @@ class RowSender {
   /// The stream's row as a JSON object, or what it has instead of one.
   std::string row_text() const {
     if (lines_) return std::string(stream_->text(0, at_));
-    std::string out = "{";
-    const auto add = [&](Column column, const std::string& name) {
-      const std::string_view cell = stream_->text(column, at_);
+    event::JsonWriter out;
+    out.begin_object();
+    const auto add = [&](const std::string& name, std::string_view cell) {
       if (name.empty() || cell.data() == nullptr) return;
-      using nlohmann::json;
-      out += (out.size() > 1 ? "," : "") + json(name).dump() + ":" +
-             json(cell).dump(-1, ' ', false, json::error_handler_t::replace);
+      out.key(name);
+      rows::write_any_text(out, cell);
     };
-    add(user_id, columns_.user_id);
-    add(anonymous_id, columns_.anonymous_id);
-    add(event_name, columns_.event);
-    add(message_id, columns_.message_id);
-    add(timestamp, columns_.timestamp);
+    add(columns_.user_id, stream_->text(user_id, at_));
+    add(columns_.anonymous_id, stream_->text(anonymous_id, at_));
+    add(columns_.event, stream_->text(event_name, at_));
+    add(columns_.message_id, stream_->text(message_id, at_));
+    const std::string_view time = stream_->text(timestamp, at_);
+    add(columns_.timestamp, time);
     const std::optional<std::int64_t> ms = stream_->integer(timestamp_ms, at_);
-    if (ms && stream_->text(timestamp, at_).data() == nullptr && *ms >= event::first_timestamp_ms &&
-        *ms <= event::last_timestamp_ms) {
+    if (ms && time.data() == nullptr && *ms >= event::first_timestamp_ms && *ms <= event::last_timestamp_ms) {
       const event::TimestampText moment = event::format_timestamp(*ms);
-      out += (out.size() > 1 ? "," : "") + nlohmann::json(columns_.timestamp).dump() + ":\"" +
-             std::string(moment.data(), moment.size()) + "\"";
+      add(columns_.timestamp, {moment.data(), moment.size()});
     }
-    const std::string_view rest = stream_->text(body, at_);
-    if (rest.size() > 2) out += (out.size() > 1 ? "," : "") + std::string(rest.substr(1, rest.size() - 2));
-    return out + "}";
+    stream_->write_members(out, at_);
+    out.end_object();
+    return std::string(out.view());
   }
 
   void submit(OpenClient& client, const Draft& draft, std::uintptr_t tag, StepWaiting& waiting) {
@@ -406,7 +402,7 @@ class RowSender {
   std::shared_ptr<rows::RowProof> proof_;  ///< Null: the rows are sent.
   std::shared_ptr<rows::RowLedger> ledger_;
   py::object capsule_;  ///< Owns the stream.
-  std::optional<ArrowStream> stream_;
+  std::optional<rows::ArrowStream> stream_;
   bool lines_ = false;  ///< The stream has lines of JSON, and no columns.
   rows::JsonRow json_row_;
   std::int64_t at_ = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
+#include <utility>
 
 namespace intilery::event {
 
@@ -47,7 +49,8 @@ void Blake2b::compress(const unsigned char* block, bool last) {
     v[c] += v[d];
     v[b] = std::rotr(v[b] ^ v[c], 63);
   };
-  for (const auto& s : sigma) {
+  const auto round = [&]<std::size_t Round>() {
+    constexpr const auto& s = sigma[Round];
     mix(0, 4, 8, 12, m[s[0]], m[s[1]]);
     mix(1, 5, 9, 13, m[s[2]], m[s[3]]);
     mix(2, 6, 10, 14, m[s[4]], m[s[5]]);
@@ -56,7 +59,11 @@ void Blake2b::compress(const unsigned char* block, bool last) {
     mix(1, 6, 11, 12, m[s[10]], m[s[11]]);
     mix(2, 7, 8, 13, m[s[12]], m[s[13]]);
     mix(3, 4, 9, 14, m[s[14]], m[s[15]]);
-  }
+  };
+  // Written out, so that no index is left to be looked up.
+  [&]<std::size_t... Round>(std::index_sequence<Round...>) {
+    (round.template operator()<Round>(), ...);
+  }(std::make_index_sequence<std::size(sigma)>());
   for (std::size_t i = 0; i < 8; ++i) state_[i] ^= v[i] ^ v[i + 8];
 }
 
