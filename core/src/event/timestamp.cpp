@@ -55,7 +55,7 @@ class Reader {
 }  // namespace
 
 void check_timestamp(std::int64_t unix_ms) {
-  if (unix_ms < first_timestamp_ms || unix_ms > last_timestamp_ms)
+  if (!is_timestamp(unix_ms))
     throw BadValue{"invalid_timestamp", "must be between the years 0000 and 9999", ""};
 }
 
@@ -139,7 +139,7 @@ std::int64_t parse_timestamp(std::string_view text) {
   const std::int64_t of_day = (static_cast<std::int64_t>(hour) * 60 + minute - offset_minutes) * 60 + second;
   const std::int64_t unix_ms =
       sys_days(date).time_since_epoch().count() * std::int64_t{86'400'000} + of_day * 1000 + ms;
-  if (unix_ms < first_timestamp_ms || unix_ms > last_timestamp_ms) refuse("its year in UTC has no four digits");
+  if (!is_timestamp(unix_ms)) refuse("its year in UTC has no four digits");
   return unix_ms;
 }
 
