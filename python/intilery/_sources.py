@@ -46,7 +46,7 @@ _INTEGERS = {
     "ubigint",
     "uhugeint",
 }
-_PLAIN = _INTEGERS - {"hugeint", "uhugeint"} | {"boolean", "decimal", "float", "double", "varchar"}
+_PLAIN = _INTEGERS - {"hugeint", "uhugeint"} | {"boolean", "decimal", "double", "varchar"}
 _NAIVE = {"date", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
 # Kinds of DuckDB's errors that speak of a query or a file as such.
 _QUOTES_NO_VALUES = ("Binder Error", "Catalog Error", "IO Error", "Parser Error")
@@ -505,11 +505,7 @@ class _Opening:
     def _open_relation(self, opened: Source, relation: duckdb.DuckDBPyRelation) -> None:
         types = dict(zip(relation.columns, relation.types))
         names = opened.names = resolve(self.plan, list(types))
-        members = [
-            (name, _quoted(name), "value") if _is_plain(kind) else (name, _json(name, kind, _quoted(name)), "json")
-            for name, kind in types.items()
-            if names.is_body(name)
-        ]
+        members = [(name, *_member(name, kind, _quoted(name))) for name, kind in types.items() if names.is_body(name)]
         self._stream(opened, relation, members, {name: kind.id for name, kind in types.items()})
 
     def _stream(
@@ -600,25 +596,33 @@ def _id(name: str, kind: str) -> str:
     return f"CAST({cell} AS VARCHAR)"
 
 
+def _member(name: str, kind: Any, cell: str) -> tuple[str, str]:
+    """A SQL expression for a column of the body, and what the core makes of it: see `RowSender.open`."""
+    if kind.id == "float":  # the double of the digits that DuckDB finds: a float's own are not always the shortest
+        return f"CAST(CAST({cell} AS VARCHAR) AS DOUBLE)", "value"
+    return (cell, "value") if _is_plain(kind) else (_json(name, kind, cell), "json")
+
+
 def _is_plain(kind: Any) -> bool:
-    """Whether the core makes JSON of a type's values by itself, from Arrow; of others, `_json` makes it."""
+    """Whether the core makes JSON of a type's values by itself."""
     if kind.id in ("struct", "list", "array"):
         return all(_is_plain(child) for _, child in kind.children if isinstance(child, type(kind)))
     return kind.id in _PLAIN and str(kind) != "JSON"
 
 
 def _json(name: str, kind: Any, cell: str, depth: int = 0) -> str:
-    """A SQL expression for the JSON text of a value: exact numbers, and dates as docs/values.md has them."""
+    """A SQL expression for the JSON text of a value: exact numbers, and dates as docs/values.md has them.
+
+    NaN stays NaN, which the core refuses.
+    """
     if kind.id == "blob" or kind.id == "bit":
         raise refuse(
             "exclude",
             "unsupported_type",
             f"the column {name!r} is of type {kind.id.upper()}, which has no JSON form; exclude it",
         )
-    if str(kind) == "JSON" or kind.id in _INTEGERS or kind.id in ("decimal", "boolean"):
+    if str(kind) == "JSON" or kind.id in _INTEGERS or kind.id in ("decimal", "boolean", "float", "double"):
         return f"CAST({cell} AS VARCHAR)"
-    if kind.id in ("float", "double"):
-        return f"CASE WHEN isfinite({cell}) THEN CAST({cell} AS VARCHAR) ELSE to_json(CAST({cell} AS VARCHAR)) END"
     if kind.id == "timestamp with time zone":
         return f"strftime(timezone('UTC', {cell}), '\"%Y-%m-%dT%H:%M:%S.%gZ\"')"
     if kind.id in _NAIVE and kind.id != "date":

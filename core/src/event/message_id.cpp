@@ -1,5 +1,6 @@
 #include "event/message_id.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -83,15 +84,20 @@ MessageId MessageId::derive(std::span<const std::string_view> parts) {
 }
 
 void MessageId::derive(const std::array<std::span<const std::string_view>, 4>& parts, std::span<MessageId, 4> ids) {
+  std::size_t size = 0;
+  for (const auto& row : parts) {
+    for (const std::string_view part : row) size += part.size() + 1;
+  }
   thread_local std::string text;
-  text.clear();
+  if (text.size() < size) text.resize(size);
+  char* to = text.data();
   std::array<std::size_t, 5> ends{};
   for (std::size_t i = 0; i < 4; ++i) {
     for (const std::string_view part : parts[i]) {
-      text += part;
-      text += '\0';
+      to = std::copy(part.begin(), part.end(), to);
+      *to++ = '\0';
     }
-    ends[i + 1] = text.size();
+    ends[i + 1] = static_cast<std::size_t>(to - text.data());
   }
   std::array<std::string_view, 4> texts;
   for (std::size_t i = 0; i < 4; ++i) texts[i] = std::string_view(text).substr(ends[i], ends[i + 1] - ends[i]);

@@ -83,28 +83,26 @@ void write_decimal(JsonWriter& out, std::int64_t high, std::uint64_t low, int sc
   out.literal({begin, static_cast<std::size_t>(end - begin)});
 }
 
-template <class Float>
-void write_float(JsonWriter& out, Float value, bool lenient) {
+/// Writes the shortest digits that give the number back, in the form that SQL has.
+void write_float(JsonWriter& out, double value, bool lenient) {
   if (!std::isfinite(value)) {
-    if (!lenient) event::refuse_not_finite(static_cast<double>(value));
+    if (!lenient) event::refuse_not_finite(value);
     return out.literal(std::isnan(value) ? "\"nan\"" : value < 0 ? "\"-inf\"" : "\"inf\"");
   }
-  const Float size = std::fabs(value);
+  const double size = std::fabs(value);
   const bool whole = value == std::trunc(value);
-  const bool fixed = size == 0 || (size >= static_cast<Float>(1e-4) && size < static_cast<Float>(1e16));
-  if constexpr (sizeof(Float) == 8) {
-    if (fixed && !whole) return out.number(value);
-    if (fixed && size != 0 && size < 9007199254740992.0) {  // 2^53
-      out.integer(static_cast<std::int64_t>(value));
-      return out.fixed(".0");
-    }
+  const bool fixed = size == 0 || (size >= 1e-4 && size < 1e16);
+  if (fixed && !whole) return out.number(value);
+  if (fixed && size != 0 && size < 9007199254740992.0) {  // 2^53
+    out.integer(static_cast<std::int64_t>(value));
+    return out.fixed(".0");
   }
   std::array<char, 48> text;
-  char* end = std::to_chars(text.data(), text.data() + text.size(), value,
-                            fixed ? std::chars_format::fixed : std::chars_format::scientific)
-                  .ptr;
+  const char* const end = std::to_chars(text.data(), text.data() + text.size(), value,
+                                        fixed ? std::chars_format::fixed : std::chars_format::scientific)
+                              .ptr;
   out.literal({text.data(), static_cast<std::size_t>(end - text.data())});
-  if (fixed && whole) out.fixed(".0");
+  if (fixed) out.fixed(".0");
 }
 
 }  // namespace
@@ -117,9 +115,9 @@ ArrowColumn::Kind ArrowColumn::kind_of(std::string_view format) {
   constexpr std::pair<std::string_view, Kind> kinds[] = {
       {"n", Kind::null},       {"b", Kind::boolean},    {"c", Kind::int8},       {"C", Kind::uint8},
       {"s", Kind::int16},      {"S", Kind::uint16},     {"i", Kind::int32},      {"I", Kind::uint32},
-      {"l", Kind::int64},      {"L", Kind::uint64},     {"f", Kind::float32},    {"g", Kind::float64},
-      {"u", Kind::utf8},       {"U", Kind::large_utf8}, {"vu", Kind::utf8_view}, {"+s", Kind::structure},
-      {"+l", Kind::list},      {"+L", Kind::large_list}};
+      {"l", Kind::int64},      {"L", Kind::uint64},     {"g", Kind::float64},    {"u", Kind::utf8},
+      {"U", Kind::large_utf8}, {"vu", Kind::utf8_view}, {"+s", Kind::structure}, {"+l", Kind::list},
+      {"+L", Kind::large_list}};
   const auto* const known =
       std::find_if(std::begin(kinds), std::end(kinds), [&](const auto& kind) { return kind.first == format; });
   if (known != std::end(kinds)) return known->second;
@@ -194,8 +192,6 @@ void ArrowColumn::write(JsonWriter& out, std::int64_t row, bool lenient) const {
       return out.integer(number<std::int64_t>(row));
     case Kind::uint64:
       return out.unsigned_integer(number<std::uint64_t>(row));
-    case Kind::float32:
-      return write_float(out, number<float>(row), lenient);
     case Kind::float64:
       return write_float(out, number<double>(row), lenient);
     case Kind::decimal32: {
