@@ -54,8 +54,8 @@ namespace intilery::rows {
 /// A column of one type, and the batch of its values that it is bound to.
 class ArrowColumn {
  public:
-  /// \throws std::runtime_error for a type that is none of: null, boolean, integers, float64, decimals of up to 128 bits,
-  /// utf8, large_utf8, utf8_view, struct, list, large_list, fixed-size list.
+  /// \throws std::runtime_error for a type that is none of: null, boolean, integers, float64, decimals of up to 128
+  /// bits, utf8, large_utf8, utf8_view, struct, list, large_list, fixed-size list.
   explicit ArrowColumn(const ArrowSchema& schema);
 
   bool is_text() const { return kind_ == Kind::utf8 || kind_ == Kind::large_utf8 || kind_ == Kind::utf8_view; }
