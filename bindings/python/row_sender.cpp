@@ -2,16 +2,15 @@
 
 #include <pybind11/stl.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "arrow_stream.hpp"
 #include "client_type.hpp"
 #include "errors.hpp"
 #include "event/bad_value.hpp"
@@ -19,6 +18,7 @@
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
 #include "gil_waiting.hpp"
+#include "rows/arrow_stream.hpp"
 #include "rows/json_row.hpp"
 #include "rows/row_ledger.hpp"
 #include "rows/row_proof.hpp"
@@ -105,8 +105,19 @@ struct Reject {
   std::string values;  ///< The row, usually a JSON object.
 };
 
-/// The columns of a table's stream, in this order; then `problem`, the code and the column of a mistake found in SQL.
-enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, timestamp, timestamp_ms, body, problem };
+/// The first columns of a table's stream, in this order; then come those of the body.
+enum Column : std::size_t { user_id, anonymous_id, event_name, message_id, timestamp, timestamp_ms };
+
+/// Rows whose message ids are found together, in half the time.
+struct Group {
+  static constexpr std::int64_t size = 4;
+  std::int64_t first = -size;  ///< In the batch.
+  bool ready = false;
+  std::array<Draft, size> drafts;
+  std::array<std::string_view, size> bodies;
+  std::array<event::MessageId, size> ids;
+  event::JsonWriter text;
+};
 
 class RowSender {
  public:
@@ -124,12 +135,18 @@ class RowSender {
         ledger_(std::make_shared<rows::RowLedger>(before_)) {}
 
   /// Where the rows come from: an object with Arrow's stream interface.
-  void open(const py::object& producer) {
+  /// \param members the names of the body's columns, each with its form; None: the stream has one column, of JSON.
+  /// \param sparse nulls are left out of the body.
+  void open(const py::object& producer, const std::optional<std::vector<std::pair<std::string, std::string>>>& members,
+            bool sparse) {
     capsule_ = producer.attr("__arrow_c_stream__")();
     auto* stream = static_cast<ArrowArrayStream*>(PyCapsule_GetPointer(capsule_.ptr(), "arrow_array_stream"));
     if (stream == nullptr) throw py::error_already_set();
-    stream_.emplace(stream);
-    lines_ = stream_->columns() == 1;
+    lines_ = !members;
+    std::vector<rows::BodyColumn> body;
+    for (const auto& [name, form] : members.value_or(std::vector<std::pair<std::string, std::string>>()))
+      body.push_back({.name = name, .form = form_named(form)});
+    stream_.emplace(stream, std::move(body), sparse);
   }
 
   /// Sends rows for about so many seconds, or until many are rejected. False: there are no more rows.
@@ -146,6 +163,7 @@ class RowSender {
         }
         at_ = 0;
         size_ = stream_->size();
+        group_.first = -Group::size;
         continue;
       }
       skip_broken(false);
@@ -169,7 +187,7 @@ class RowSender {
     OpenClient& client = opened(client_.ptr());
     const std::uintptr_t tag = ledger_->begin(number_);
     try {
-      Draft draft = new_draft();
+      Draft draft = new_draft(number_);
       const PyValue members{properties.ptr(), client.default_function.ptr()};
       draft.user_id = text_of(user, "userId");
       draft.anonymous_id = text_of(anonymous, "anonymousId");
@@ -232,14 +250,11 @@ class RowSender {
   }
 
  private:
-  /// What a SQL `problem` means.
-  static event::BadValue problem_of(std::string_view text) {
-    const std::size_t space = text.find(' ');
-    const std::string code(text.substr(0, space));
-    return {code,
-            code == "not_finite" ? "is NaN or infinite, which JSON cannot hold"
-                                 : "is not of its column's kind; the values at the source's beginning decide that",
-            std::string(text.substr(space + 1))};
+  static rows::BodyColumn::Form form_named(std::string_view name) {
+    using Form = rows::BodyColumn::Form;
+    if (name == "json") return Form::json;
+    if (name == "number") return Form::number;
+    return name == "boolean" ? Form::boolean : Form::value;
   }
 
   static std::string_view text_of(const py::object& object, std::string_view wire_name) {
@@ -263,10 +278,10 @@ class RowSender {
     });
   }
 
-  Draft new_draft() {
+  Draft new_draft(std::uint64_t row) {
     Draft draft{.action = action_};
     if (!event_.empty()) draft.event = event_;
-    draft.origin = event::RowOrigin{source_, number_, repeats_ ? &*repeats_ : nullptr};
+    draft.origin = event::RowOrigin{source_, row, repeats_ ? &*repeats_ : nullptr};
     return draft;
   }
 
@@ -278,33 +293,75 @@ class RowSender {
     }
   }
 
+  void read_cells(std::int64_t at, Draft& draft) const {
+    const auto cell = [&](Column column, std::string_view& to) {
+      if (const std::string_view text = stream_->text(column, at); text.data() != nullptr) to = text;
+    };
+    cell(user_id, draft.user_id);
+    cell(anonymous_id, draft.anonymous_id);
+    cell(event_name, draft.event);
+    cell(message_id, draft.message_id);
+    draft.timestamp_ms = stream_->integer(timestamp_ms, at);
+    if (!draft.timestamp_ms) cell(timestamp, draft.timestamp);
+  }
+
+  /// The stream's row, if it is one of a group.
+  const Draft* grouped() {
+    if (at_ < group_.first || at_ >= group_.first + Group::size) {
+      group_.first = at_;
+      group_.ready = !lines_ && at_ + Group::size <= size_ && next_broken_ == broken_.size() && !repeats_ && group();
+    }
+    return group_.ready ? &group_.drafts[static_cast<std::size_t>(at_ - group_.first)] : nullptr;
+  }
+
+  /// Makes a group of the next rows. False: one of them is not like most.
+  bool group() {
+    std::array<std::size_t, Group::size + 1> ends{};
+    group_.text.clear();
+    for (std::size_t i = 0; i < Group::size; ++i) {
+      const std::int64_t at = at_ + static_cast<std::int64_t>(i);
+      Draft& draft = group_.drafts[i] = new_draft(number_ + i);
+      read_cells(at, draft);
+      if (draft.timestamp.data() != nullptr || draft.message_id.data() != nullptr) return false;
+      if (draft.timestamp_ms && !event::is_timestamp(*draft.timestamp_ms)) return false;
+      try {
+        group_.text.set_depth(0);
+        stream_->write_body(group_.text, at);
+      } catch (const event::BadValue&) {
+        return false;  // it is told when its turn comes
+      }
+      ends[i + 1] = group_.text.size();
+    }
+    for (std::size_t i = 0; i < Group::size; ++i) {
+      group_.bodies[i] = group_.text.view().substr(ends[i], ends[i + 1] - ends[i]);
+      group_.drafts[i].body = {&group_.bodies[i], [](event::JsonWriter& out, const void* body) {
+                                 out.literal(*static_cast<const std::string_view*>(body));
+                               }};
+    }
+    event::derive_ids(group_.drafts, group_.bodies, group_.ids);
+    for (std::size_t i = 0; i < Group::size; ++i) group_.drafts[i].origin->id = &group_.ids[i];
+    return true;
+  }
+
   /// Sends the stream's row. False: not yet, for want of room.
   bool send_cell_row(OpenClient& client, StepWaiting& waiting) {
     const std::uintptr_t tag = ledger_->begin(number_);
     try {
-      Draft draft = new_draft();
-      std::string_view json;
-      if (lines_) {
-        json_row_.read(stream_->text(0, at_), columns_, draft);
+      if (const Draft* const draft = grouped()) {
+        submit(client, *draft, tag, waiting);
+      } else if (lines_) {
+        Draft line = new_draft(number_);
+        json_row_.read(stream_->text(0, at_), columns_, line);
+        submit(client, line, tag, waiting);
       } else {
-        const auto cell = [&](Column column, std::string_view& to) {
-          if (const std::string_view text = stream_->text(column, at_); text.data() != nullptr) to = text;
-        };
-        cell(user_id, draft.user_id);
-        cell(anonymous_id, draft.anonymous_id);
-        cell(event_name, draft.event);
-        cell(message_id, draft.message_id);
-        draft.timestamp_ms = stream_->integer(timestamp_ms, at_);
-        if (!draft.timestamp_ms) cell(timestamp, draft.timestamp);
-        cell(body, json);
-        if (const std::string_view found = stream_->text(problem, at_); found.data() != nullptr) {
-          event::under(action_ == event::Action::identify ? "traits" : "properties", [&] { throw problem_of(found); });
-        }
-        draft.body = {&json, [](event::JsonWriter& out, const void* value) {
-                        event::write_checked_json(out, *static_cast<const std::string_view*>(value));
-                      }};
+        Draft row = new_draft(number_);
+        read_cells(at_, row);
+        row.body = {this, [](event::JsonWriter& out, const void* self) {
+                      const auto* const sender = static_cast<const RowSender*>(self);
+                      sender->stream_->write_body(out, sender->at_);
+                    }};
+        submit(client, row, tag, waiting);
       }
-      submit(client, draft, tag, waiting);
       return true;
     } catch (const Later&) {
       ledger_->forget(tag, false);
@@ -333,29 +390,27 @@ class RowSender {
   /// The stream's row as a JSON object, or what it has instead of one.
   std::string row_text() const {
     if (lines_) return std::string(stream_->text(0, at_));
-    std::string out = "{";
-    const auto add = [&](Column column, const std::string& name) {
-      const std::string_view cell = stream_->text(column, at_);
+    event::JsonWriter out;
+    out.begin_object();
+    const auto add = [&](const std::string& name, std::string_view cell) {
       if (name.empty() || cell.data() == nullptr) return;
-      using nlohmann::json;
-      out += (out.size() > 1 ? "," : "") + json(name).dump() + ":" +
-             json(cell).dump(-1, ' ', false, json::error_handler_t::replace);
+      out.key(name);
+      rows::write_any_text(out, cell);
     };
-    add(user_id, columns_.user_id);
-    add(anonymous_id, columns_.anonymous_id);
-    add(event_name, columns_.event);
-    add(message_id, columns_.message_id);
-    add(timestamp, columns_.timestamp);
+    add(columns_.user_id, stream_->text(user_id, at_));
+    add(columns_.anonymous_id, stream_->text(anonymous_id, at_));
+    add(columns_.event, stream_->text(event_name, at_));
+    add(columns_.message_id, stream_->text(message_id, at_));
+    const std::string_view time = stream_->text(timestamp, at_);
+    add(columns_.timestamp, time);
     const std::optional<std::int64_t> ms = stream_->integer(timestamp_ms, at_);
-    if (ms && stream_->text(timestamp, at_).data() == nullptr && *ms >= event::first_timestamp_ms &&
-        *ms <= event::last_timestamp_ms) {
+    if (ms && time.data() == nullptr && event::is_timestamp(*ms)) {
       const event::TimestampText moment = event::format_timestamp(*ms);
-      out += (out.size() > 1 ? "," : "") + nlohmann::json(columns_.timestamp).dump() + ":\"" +
-             std::string(moment.data(), moment.size()) + "\"";
+      add(columns_.timestamp, {moment.data(), moment.size()});
     }
-    const std::string_view rest = stream_->text(body, at_);
-    if (rest.size() > 2) out += (out.size() > 1 ? "," : "") + std::string(rest.substr(1, rest.size() - 2));
-    return out + "}";
+    stream_->write_members(out, at_);
+    out.end_object();
+    return std::string(out.view());
   }
 
   void submit(OpenClient& client, const Draft& draft, std::uintptr_t tag, StepWaiting& waiting) {
@@ -406,9 +461,10 @@ class RowSender {
   std::shared_ptr<rows::RowProof> proof_;  ///< Null: the rows are sent.
   std::shared_ptr<rows::RowLedger> ledger_;
   py::object capsule_;  ///< Owns the stream.
-  std::optional<ArrowStream> stream_;
+  std::optional<rows::ArrowStream> stream_;
   bool lines_ = false;  ///< The stream has lines of JSON, and no columns.
   rows::JsonRow json_row_;
+  Group group_;
   std::int64_t at_ = 0;
   std::int64_t size_ = 0;
   std::uint64_t number_ = 1;  ///< Of the next row.

@@ -182,7 +182,7 @@ class Run:
             )
             if self.source.stream is not None:
                 with self._reading():
-                    self._sender.open(self.source.stream)
+                    self._sender.open(self.source.stream, self.source.members, self.source.sparse)
             for row in new:
                 self._rejects.write(row.row, "broken_row", row.path, row.message, row.text, line=row.line)
         except BaseException:

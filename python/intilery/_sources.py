@@ -1,4 +1,4 @@
-"""What `send_many` reads: every table becomes one DuckDB query with the columns that `_native.RowSender` knows."""
+"""What `send_many` reads: every table becomes one DuckDB query with the columns that `_native.RowSender` reads."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ _INTEGERS = {
     "ubigint",
     "uhugeint",
 }
+_PLAIN = _INTEGERS - {"hugeint", "uhugeint"} | {"boolean", "decimal", "double", "varchar"}
 _NAIVE = {"date", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"}
 # Kinds of DuckDB's errors that speak of a query or a file as such.
 _QUOTES_NO_VALUES = ("Binder Error", "Catalog Error", "IO Error", "Parser Error")
@@ -220,6 +221,8 @@ class Source:
     names: Names | None = None  # None: of rows that nobody has seen yet
     stream: Any = None
     rows: Iterator[Any] | None = None
+    members: list[tuple[str, str]] | None = None  # the stream's columns of the body; None: it has lines of JSON
+    sparse: bool = False  # nulls are left out
     broken: list[Broken] = field(default_factory=list)
     total: int | None = None
     path: Path | None = None
@@ -436,20 +439,9 @@ class _Opening:
         if names.timestamp is not None and self.plan.timezone is None:
             self._check_zone(query, names.timestamp)
         kinds = self._kinds(query, body)
-        members, problems = [], []
-        for name in body:
-            cell, key = _quoted(name), _text("," + json.dumps(name, ensure_ascii=False) + ":")
-            text = f"to_json({cell})"
-            if kinds[name] != "text":
-                right = f"regexp_full_match({cell}, {_text(_NUMBER)})"
-                value = cell
-                if kinds[name] == "boolean":
-                    right, value = f"lower({cell}) IN ('true', 'false')", f"lower({cell})"
-                text = f"CASE WHEN {right} THEN {value} ELSE {text} END"
-                problems.append(f"WHEN NOT {right} THEN {_text('wrong_type ' + name)}")
-            members.append(f"CASE WHEN {cell} IS NULL THEN '' ELSE concat({key}, {text}) END")
-        relation = self.connection.sql(query)
-        self._stream(opened, relation, members, problems, dict.fromkeys(columns, "varchar"))
+        members = [(name, _quoted(name), kinds[name]) for name in body]
+        opened.sparse = True
+        self._stream(opened, self.connection.sql(query), members, dict.fromkeys(columns, "varchar"))
         return opened
 
     def _kinds(self, query: str, columns: Sequence[str]) -> dict[str, str]:
@@ -463,7 +455,7 @@ class _Opening:
         )
         (found,) = self.connection.execute(f"SELECT {checks} FROM ({query} LIMIT {_SAMPLE})").fetchall()
         return {
-            name: "number" if found[2 * at] else "boolean" if found[2 * at + 1] else "text"
+            name: "number" if found[2 * at] else "boolean" if found[2 * at + 1] else "value"
             for at, name in enumerate(columns)
         }
 
@@ -513,25 +505,17 @@ class _Opening:
     def _open_relation(self, opened: Source, relation: duckdb.DuckDBPyRelation) -> None:
         types = dict(zip(relation.columns, relation.types))
         names = opened.names = resolve(self.plan, list(types))
-        members, problems = [], []
-        for name, kind in types.items():
-            if not names.is_body(name):
-                continue
-            cell = _quoted(name)
-            key = _text("," + json.dumps(name, ensure_ascii=False) + ":")
-            members.append(f"{key}, coalesce({_json(name, kind, cell)}, 'null')")
-            if kind.id in ("float", "double"):
-                problems.append(f"WHEN NOT isfinite({cell}) THEN {_text('not_finite ' + name)}")
-        self._stream(opened, relation, members, problems, {name: kind.id for name, kind in types.items()})
+        members = [(name, *_member(name, kind, _quoted(name))) for name, kind in types.items() if names.is_body(name)]
+        self._stream(opened, relation, members, {name: kind.id for name, kind in types.items()})
 
     def _stream(
         self,
         opened: Source,
         relation: duckdb.DuckDBPyRelation,
-        members: Sequence[str],
-        problems: Sequence[str],
+        members: Sequence[tuple[str, str, str]],
         kinds: Mapping[str, str],
     ) -> None:
+        """`members`: the columns of the body, each with its SQL expression and what the core makes of that."""
         names = opened.names
         assert names is not None
         text = "CAST(NULL AS VARCHAR)"
@@ -547,9 +531,8 @@ class _Opening:
             unread = f"CASE WHEN {moment} IS NULL THEN coalesce(CAST({_quoted(names.timestamp)} AS VARCHAR), '') END"
             if kinds[names.timestamp] == "varchar":  # for the reject file, too
                 unread = f"coalesce({_quoted(names.timestamp)}, '')"
-        body = f"'{{' || substr(concat({', '.join(members)}), 2) || '}}'" if members else "'{}'"
-        problem = f"CASE {' '.join(problems)} END" if problems else text
-        listed = [*columns, unread, f"CAST({moment} AS BIGINT)", body, problem]
+        opened.members = [(name, form) for name, _, form in members]
+        listed = [*columns, unread, f"CAST({moment} AS BIGINT)", *(value for _, value, _ in members)]
         projected = relation.project(", ".join(f"{value} AS c{at}" for at, value in enumerate(listed)))
         opened.stream = self._limited(projected, opened)
 
@@ -613,18 +596,33 @@ def _id(name: str, kind: str) -> str:
     return f"CAST({cell} AS VARCHAR)"
 
 
+def _member(name: str, kind: Any, cell: str) -> tuple[str, str]:
+    """A SQL expression for a column of the body, and what the core makes of it: see `RowSender.open`."""
+    if kind.id == "float":  # the double of the digits that DuckDB finds: a float's own are not always the shortest
+        return f"CAST(CAST({cell} AS VARCHAR) AS DOUBLE)", "value"
+    return (cell, "value") if _is_plain(kind) else (_json(name, kind, cell), "json")
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether the core makes JSON of a type's values by itself."""
+    if kind.id in ("struct", "list", "array"):
+        return all(_is_plain(child) for _, child in kind.children if isinstance(child, type(kind)))
+    return kind.id in _PLAIN and str(kind) != "JSON"
+
+
 def _json(name: str, kind: Any, cell: str, depth: int = 0) -> str:
-    """A SQL expression for the JSON text of a value: exact numbers, and dates as docs/values.md has them."""
+    """A SQL expression for the JSON text of a value: exact numbers, and dates as docs/values.md has them.
+
+    NaN stays NaN, which the core refuses.
+    """
     if kind.id == "blob" or kind.id == "bit":
         raise refuse(
             "exclude",
             "unsupported_type",
             f"the column {name!r} is of type {kind.id.upper()}, which has no JSON form; exclude it",
         )
-    if str(kind) == "JSON" or kind.id in _INTEGERS or kind.id in ("decimal", "boolean"):
+    if str(kind) == "JSON" or kind.id in _INTEGERS or kind.id in ("decimal", "boolean", "float", "double"):
         return f"CAST({cell} AS VARCHAR)"
-    if kind.id in ("float", "double"):
-        return f"CASE WHEN isfinite({cell}) THEN CAST({cell} AS VARCHAR) ELSE to_json(CAST({cell} AS VARCHAR)) END"
     if kind.id == "timestamp with time zone":
         return f"strftime(timezone('UTC', {cell}), '\"%Y-%m-%dT%H:%M:%S.%gZ\"')"
     if kind.id in _NAIVE and kind.id != "date":

@@ -1,11 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
 #include <random>
 #include <set>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -54,6 +56,28 @@ TEST(Blake2bTest, GivesTheDigestsThatOthersGive) {
     EXPECT_EQ(blake2b(std::string(128, 'a'), piece), "1271d28e731afb57bdfba6bdaf3501be");
     EXPECT_EQ(blake2b(std::string(129, 'a'), piece), "68b7bafbad5055c4ebe6eb170a0f8524");
     EXPECT_EQ(blake2b(std::string(1'000'000, 'a'), piece), "7b704218d19f31b3a0fb7e4336822ae1");
+  }
+}
+
+TEST(Blake2bTest, GivesFourTextsAtOnceTheirOwnDigests) {
+  const std::string bytes = [] {
+    std::string text(1'000, ' ');
+    std::mt19937 random(7);
+    for (char& c : text) c = static_cast<char>(random());
+    return text;
+  }();
+  const std::array<std::size_t, 12> sizes{0, 1, 127, 128, 129, 200, 255, 256, 257, 384, 512, 1'000};
+  for (std::size_t i = 0; i < 200; ++i) {
+    std::array<std::string_view, 4> texts;
+    for (std::size_t lane = 0; lane < 4; ++lane) {
+      texts[lane] = std::string_view(bytes).substr(lane).substr(0, sizes[(i * (lane + 1) + lane * 5) % sizes.size()]);
+    }
+    const std::array<event::Blake2bDigest, 4> digests = event::blake2b_of_four(texts);
+    for (std::size_t lane = 0; lane < 4; ++lane) {
+      event::Blake2b alone;
+      alone.add(texts[lane]);
+      EXPECT_EQ(digests[lane], alone.finish()) << i << ' ' << texts[lane].size();
+    }
   }
 }
 
@@ -145,6 +169,42 @@ TEST(RowRangesTest, AreTextThatOnlyTellsOfTheGaps) {
   for (const std::string_view bad :
        {"5", "0+0", "0+5 0+1", "0+5  2+1", "1-2", "0+5 ", " 0+5", "-1+2", "0+99999999999999999999"})
     EXPECT_THROW(RowRanges::parse(bad), std::invalid_argument) << bad;
+}
+
+TEST(RowRangesTest, TakesRangesThatTouchOrLieOverOthers) {
+  std::mt19937 random(11);
+  for (int round = 0; round < 200; ++round) {
+    RowRanges rows;
+    std::set<std::uint64_t> expected;
+    for (int i = 0; i < 12; ++i) {
+      const std::uint64_t first = 1 + random() % 60;
+      const std::uint64_t last = first + random() % 8;
+      rows.add(first, last);
+      for (std::uint64_t row = first; row <= last; ++row) expected.insert(row);
+    }
+    RowRanges singly;
+    for (const std::uint64_t row : expected) singly.add(row);
+    ASSERT_EQ(rows.text(), singly.text());
+    for (std::uint64_t row = 1; row < 70; ++row) ASSERT_EQ(rows.contains(row), expected.contains(row));
+  }
+}
+
+TEST(RowLedgerTest, BooksAGroupOfManyLedgersRowsAndKeepsEachLedgerUntilItsLast) {
+  auto one = std::make_shared<RowLedger>(RowRanges());
+  auto two = std::make_shared<RowLedger>(RowRanges());
+  const auto delivered = std::make_shared<const Outcome>();
+  std::vector<Finished> group;
+  for (std::uint64_t row = 1; row <= 2'000; ++row) {
+    group.push_back({.tag = (row % 3 == 0 ? two : one)->begin(row), .event = nullptr, .outcome = delivered});
+  }
+  const std::weak_ptr<RowLedger> gone = two;
+  two.reset();
+  EXPECT_FALSE(gone.expired());
+  RowLedger::settle(std::span(group).first(1'998));
+  EXPECT_TRUE(gone.expired());  // 1,998 was its last
+  EXPECT_EQ(one->take().total.delivered, 1'332u);
+  RowLedger::settle(std::span(group).last(2));
+  EXPECT_EQ(one->take().total.delivered, 1'334u);
 }
 
 TEST(RowLedgerTest, SettlesRowsInAnyOrder) {

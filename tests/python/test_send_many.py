@@ -524,6 +524,77 @@ def test_nested_and_exact_values_of_tables_become_what_the_values_page_says(sand
         assert expected in request.body.decode()
 
 
+def test_a_tables_numbers_keep_the_digits_that_sql_shows(sandbox: Sandbox) -> None:
+    numbers = {
+        "-0.50::DECIMAL(2,2)": "-0.50",
+        "0::DECIMAL(4,3)": "0.000",
+        "'-12345678901234567890123456789012345.678'::DECIMAL(38,3)": "-12345678901234567890123456789012345.678",
+        "'-9223372036854775808'::BIGINT": "-9223372036854775808",
+        "18446744073709551615::UBIGINT": "18446744073709551615",
+        "'-128'::TINYINT": "-128",
+        "65535::USMALLINT": "65535",
+        "77::DOUBLE": "77.0",
+        "-0.0::DOUBLE": "-0.0",
+        "0.1::DOUBLE": "0.1",
+        "0.1::FLOAT": "0.1",
+        "12.30::DOUBLE": "12.3",
+        "9007199254740993::DOUBLE": "9007199254740992.0",
+        "9999999999999998::DOUBLE": "9999999999999998.0",
+        "1e16::DOUBLE": "1e+16",
+        "0.00001::DOUBLE": "1e-05",
+        "5e-324::DOUBLE": "5e-324",
+        "123456.789e100::DOUBLE": "1.23456789e+105",
+    }
+    columns = ", ".join(f"{number} AS n{at}" for at, number in enumerate(numbers))
+    send(sandbox, sql=f"SELECT 'u' AS user_id, {columns}, {{'in': 1.50::DOUBLE, 'l': [0.10::DECIMAL(3,2)]}} AS s")
+    (request,) = sandbox.requests()
+    body = request.body.decode()
+    for at, digits in enumerate(numbers.values()):
+        assert f'"n{at}":{digits},' in body
+    assert '"s":{"in":1.5,"l":[0.10]}' in body
+
+
+def test_every_part_of_an_arrow_table_keeps_its_values(sandbox: Sandbox) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "user_id": f"u{n}",
+            "member": None if n % 5 == 0 else n % 2 == 0,
+            "inner": None if n % 7 == 0 else {"n": n, "text": None if n % 3 == 0 else TEXTS[n % len(TEXTS)]},
+            "list": None if n % 11 == 0 else [{"k": k} for k in range(n % 4)],
+            "pair": None if n % 13 == 0 else [n, None],
+        }
+        for n in range(100)
+    ]
+    schema = pa.schema(
+        {
+            "user_id": pa.string(),
+            "member": pa.bool_(),
+            "inner": pa.struct({"n": pa.int16(), "text": pa.large_string()}),
+            "list": pa.large_list(pa.struct({"k": pa.uint8()})),
+            "pair": pa.list_(pa.int64(), 2),
+        }
+    )
+    table = pa.Table.from_pylist(rows, schema)
+    parts = [table.slice(0, 3), table.slice(3, 50), table.slice(53)]
+    assert send(sandbox, pa.concat_tables(parts)).delivered == 100
+    assert send(sandbox, table.slice(31, 20)).delivered == 20
+    found = sorted(str(event["rawData"]["properties"]) for event in sandbox.events())
+    body = [str({key: value for key, value in row.items() if key != "user_id"}) for row in rows]
+    assert found == sorted(body + body[31:51])
+
+
+def test_a_value_that_json_cannot_hold_is_found_wherever_a_table_has_it(sandbox: Sandbox) -> None:
+    nested = pa.array([{"l": [1.0, float("inf")]}, {"l": [2.0]}])
+    broken = pa.array([b"ok", b"\xff"], pa.binary()).view(pa.string())
+    sent = send(sandbox, pa.table({"user_id": ["u1", "u2"], "nested": nested, "text": broken}))
+    assert (sent.delivered, sent.rejected) == (0, 2)
+    told = [(line["code"], line["path"]) for line in rejected("intilery-rejects.ndjson")]
+    assert told == [("not_finite", "properties.nested.l[1]"), ("invalid_text", "properties.text")]
+    first, second = rejected("intilery-rejects.ndjson")
+    assert first["values"] == {"user_id": "u1", "nested": {"l": [1.0, "inf"]}, "text": "ok"}
+    assert second["values"]["text"] == "\ufffd"
+
+
 def test_nan_is_rejected_and_integers_that_pandas_made_floats_are_still_ids(sandbox: Sandbox) -> None:
     sent = send(sandbox, pl.DataFrame({"user_id": [1.0, 2.0], "timestamp": [DAY, DAY], "n": [float("nan"), 1.0]}))
     assert (sent.delivered, sent.rejected) == (1, 1)
@@ -836,20 +907,19 @@ def test_the_cores_reader_knows_arrows_text_layouts_validity_and_offsets(
 ) -> None:
     from intilery import _native
 
-    body = pa.array([json.dumps({"text": text}) for text in TEXTS], kind)
     users = pa.array([f"u{n}" for n in range(len(TEXTS))], kind)
     event = pa.array(TEXTS, kind)
     moments = pa.array([None if n == 1 else 1_704_067_200_000 + n for n in range(len(TEXTS))], pa.int64())
     none = pa.nulls(len(TEXTS), kind)
-    columns = [users, pa.nulls(len(TEXTS)), event, none, none, moments, body, none]
-    batch = pa.RecordBatch.from_arrays(columns, [f"c{n}" for n in range(8)])
+    columns = [users, pa.nulls(len(TEXTS)), event, none, none, moments, event]
+    batch = pa.RecordBatch.from_arrays(columns, [f"c{n}" for n in range(7)])
     if sliced:
         batch = batch.slice(2, 4)
     with sandbox.client() as client:
         names = dict.fromkeys(["user_id", "anonymous_id", "event", "timestamp", "message_id"])
         columns_given: dict[str, Any] = {**names, "only": False, "listed": []}
         sender = _native.RowSender(client, "track", "", "", "", False, [], columns_given)
-        sender.open(pa.RecordBatchReader.from_batches(batch.schema, [batch]))
+        sender.open(pa.RecordBatchReader.from_batches(batch.schema, [batch]), [("text", "value")], False)
         while sender.step(1, None):
             pass
         client.flush()

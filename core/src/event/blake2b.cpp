@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
+#include <utility>
 
 namespace intilery::event {
 
@@ -21,43 +23,175 @@ constexpr unsigned char sigma[12][16] = {
 
 std::uint64_t little_endian(const unsigned char* bytes) {
   std::uint64_t value = 0;
-  for (int i = 7; i >= 0; --i) value = value << 8 | bytes[i];
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(&value, bytes, sizeof value);
+  } else {
+    for (int i = 7; i >= 0; --i) value = value << 8 | bytes[i];
+  }
   return value;
 }
 
+constexpr std::size_t block_size = 128;
+constexpr std::uint64_t first_word = initial[0] ^ 0x01010000 ^ 16;
+
+#if defined(__GNUC__)
+#define INTILERY_INLINE inline __attribute__((always_inline))  // so that it gets its caller's instruction set
+#else
+#define INTILERY_INLINE inline
+#endif
+
+template <class Word>
+INTILERY_INLINE void rotate(Word& word, int count) {
+  word = (word >> count) | (word << (64 - count));
+}
+
+template <class Word>
+INTILERY_INLINE void mix(Word& a, Word& b, Word& c, Word& d, const Word& x, const Word& y) {
+  a += b + x;
+  d ^= a;
+  rotate(d, 32);
+  c += d;
+  b ^= c;
+  rotate(b, 24);
+  a += b + y;
+  d ^= a;
+  rotate(d, 16);
+  c += d;
+  b ^= c;
+  rotate(b, 63);
+}
+
+template <std::size_t Round, class Word>
+INTILERY_INLINE void mix_round(Word* v, const Word* m) {
+  constexpr const auto& s = sigma[Round];
+  mix(v[0], v[4], v[8], v[12], m[s[0]], m[s[1]]);
+  mix(v[1], v[5], v[9], v[13], m[s[2]], m[s[3]]);
+  mix(v[2], v[6], v[10], v[14], m[s[4]], m[s[5]]);
+  mix(v[3], v[7], v[11], v[15], m[s[6]], m[s[7]]);
+  mix(v[0], v[5], v[10], v[15], m[s[8]], m[s[9]]);
+  mix(v[1], v[6], v[11], v[12], m[s[10]], m[s[11]]);
+  mix(v[2], v[7], v[8], v[13], m[s[12]], m[s[13]]);
+  mix(v[3], v[4], v[9], v[14], m[s[14]], m[s[15]]);
+}
+
+template <class Word, std::size_t... Round>
+INTILERY_INLINE void mix_all(Word* v, const Word* m, std::index_sequence<Round...>) {
+  (mix_round<Round>(v, m), ...);
+}
+
+/// \param m the block's 16 words. \param size of all up to its end. \param last all bits set for the last block.
+/// A word may be a vector of words, of as many texts.
+template <class Word>
+INTILERY_INLINE void compress_words(Word* state, const Word* m, const Word& size, const Word& last) {
+  Word v[16];
+  for (std::size_t i = 0; i < 8; ++i) {
+    v[i] = state[i];
+    v[i + 8] = Word{} + initial[i];
+  }
+  v[12] ^= size;
+  v[14] ^= last;
+  mix_all(v, m, std::make_index_sequence<std::size(sigma)>());
+  for (std::size_t i = 0; i < 8; ++i) state[i] ^= v[i] ^ v[i + 8];
+}
+
+Blake2bDigest digest_of(std::uint64_t first, std::uint64_t second) {
+  Blake2bDigest digest;
+  for (std::size_t i = 0; i < 8; ++i) {
+    digest[i] = static_cast<std::uint8_t>(first >> (8 * i));
+    digest[8 + i] = static_cast<std::uint8_t>(second >> (8 * i));
+  }
+  return digest;
+}
+
+#if defined(__GNUC__) && defined(__x86_64__)
+using Four = std::uint64_t __attribute__((vector_size(32)));
+
+/// Four words of each block, so that a vector has the blocks' words of one place.
+INTILERY_INLINE void load_words(Four* m, const unsigned char* const* blocks, std::size_t at) {
+  Four rows[4];
+  for (std::size_t i = 0; i < 4; ++i) std::memcpy(&rows[i], blocks[i] + at, sizeof rows[i]);
+  const Four even01 = __builtin_shufflevector(rows[0], rows[1], 0, 4, 2, 6);
+  const Four odd01 = __builtin_shufflevector(rows[0], rows[1], 1, 5, 3, 7);
+  const Four even23 = __builtin_shufflevector(rows[2], rows[3], 0, 4, 2, 6);
+  const Four odd23 = __builtin_shufflevector(rows[2], rows[3], 1, 5, 3, 7);
+  m[0] = __builtin_shufflevector(even01, even23, 0, 1, 4, 5);
+  m[1] = __builtin_shufflevector(odd01, odd23, 0, 1, 4, 5);
+  m[2] = __builtin_shufflevector(even01, even23, 2, 3, 6, 7);
+  m[3] = __builtin_shufflevector(odd01, odd23, 2, 3, 6, 7);
+}
+
+INTILERY_INLINE void digest_four(const std::array<std::string_view, 4>& texts, std::array<Blake2bDigest, 4>& digests) {
+  Four state[8];
+  for (std::size_t i = 0; i < 8; ++i) state[i] = Four{} + (i == 0 ? first_word : initial[i]);
+  const std::size_t longest =
+      std::max(std::max(texts[0].size(), texts[1].size()), std::max(texts[2].size(), texts[3].size()));
+  for (std::size_t at = 0; at == 0 || at < longest; at += block_size) {
+    unsigned char ends[4][block_size];
+    const unsigned char* blocks[4];
+    Four size{};
+    Four last{};
+    Four running{};  // a text that has ended keeps its state
+    for (std::size_t lane = 0; lane < 4; ++lane) {
+      const std::string_view text = texts[lane];
+      const bool ended = at != 0 && at >= text.size();
+      const std::size_t left = ended ? 0 : std::min(block_size, text.size() - at);
+      blocks[lane] = reinterpret_cast<const unsigned char*>(text.data()) + at;
+      if (left < block_size) {
+        std::memset(ends[lane], 0, block_size);
+        if (left > 0) std::memcpy(ends[lane], text.data() + at, left);
+        blocks[lane] = ends[lane];
+      }
+      size[lane] = at + left;
+      last[lane] = at + block_size >= text.size() ? ~std::uint64_t{0} : 0;
+      running[lane] = ended ? 0 : ~std::uint64_t{0};
+    }
+    Four m[16];
+    for (std::size_t i = 0; i < 16; i += 4) load_words(m + i, blocks, 8 * i);
+    Four next[8];
+    std::copy(std::begin(state), std::end(state), next);
+    compress_words(next, m, size, last);
+    for (std::size_t i = 0; i < 8; ++i) state[i] = (next[i] & running) | (state[i] & ~running);
+  }
+  for (std::size_t lane = 0; lane < 4; ++lane) digests[lane] = digest_of(state[0][lane], state[1][lane]);
+}
+
+__attribute__((target("avx2"))) void digest_four_avx2(const std::array<std::string_view, 4>& texts,
+                                                      std::array<Blake2bDigest, 4>& digests) {
+  digest_four(texts, digests);
+}
+__attribute__((target("avx2,avx512f,avx512vl"))) void digest_four_avx512(const std::array<std::string_view, 4>& texts,
+                                                                         std::array<Blake2bDigest, 4>& digests) {
+  digest_four(texts, digests);  // it can rotate, and has room for all words
+}
+#endif
+
 }  // namespace
 
-Blake2b::Blake2b() : state_(initial) { state_[0] ^= 0x01010000 ^ 16; }
+std::array<Blake2bDigest, 4> blake2b_of_four(const std::array<std::string_view, 4>& texts) {
+  std::array<Blake2bDigest, 4> digests;
+#if defined(__GNUC__) && defined(__x86_64__)
+  static const auto best = __builtin_cpu_supports("avx512vl") ? digest_four_avx512
+                           : __builtin_cpu_supports("avx2")   ? digest_four_avx2
+                                                              : nullptr;
+  if (best != nullptr) {
+    best(texts, digests);
+    return digests;
+  }
+#endif
+  for (std::size_t i = 0; i < 4; ++i) {
+    Blake2b hash;
+    hash.add(texts[i]);
+    digests[i] = hash.finish();
+  }
+  return digests;
+}
+
+Blake2b::Blake2b() : state_(initial) { state_[0] = first_word; }
 
 void Blake2b::compress(const unsigned char* block, bool last) {
   std::array<std::uint64_t, 16> m;
   for (std::size_t i = 0; i < 16; ++i) m[i] = little_endian(block + 8 * i);
-  std::array<std::uint64_t, 16> v;
-  std::copy(state_.begin(), state_.end(), v.begin());
-  std::copy(initial.begin(), initial.end(), v.begin() + 8);
-  v[12] ^= size_;
-  if (last) v[14] = ~v[14];
-  const auto mix = [&](std::size_t a, std::size_t b, std::size_t c, std::size_t d, std::uint64_t x, std::uint64_t y) {
-    v[a] += v[b] + x;
-    v[d] = std::rotr(v[d] ^ v[a], 32);
-    v[c] += v[d];
-    v[b] = std::rotr(v[b] ^ v[c], 24);
-    v[a] += v[b] + y;
-    v[d] = std::rotr(v[d] ^ v[a], 16);
-    v[c] += v[d];
-    v[b] = std::rotr(v[b] ^ v[c], 63);
-  };
-  for (const auto& s : sigma) {
-    mix(0, 4, 8, 12, m[s[0]], m[s[1]]);
-    mix(1, 5, 9, 13, m[s[2]], m[s[3]]);
-    mix(2, 6, 10, 14, m[s[4]], m[s[5]]);
-    mix(3, 7, 11, 15, m[s[6]], m[s[7]]);
-    mix(0, 5, 10, 15, m[s[8]], m[s[9]]);
-    mix(1, 6, 11, 12, m[s[10]], m[s[11]]);
-    mix(2, 7, 8, 13, m[s[12]], m[s[13]]);
-    mix(3, 4, 9, 14, m[s[14]], m[s[15]]);
-  }
-  for (std::size_t i = 0; i < 8; ++i) state_[i] ^= v[i] ^ v[i + 8];
+  compress_words(state_.data(), m.data(), size_, last ? ~std::uint64_t{0} : 0);
 }
 
 void Blake2b::add(std::string_view bytes) {
@@ -74,13 +208,11 @@ void Blake2b::add(std::string_view bytes) {
   }
 }
 
-std::array<std::uint8_t, 16> Blake2b::finish() {
+Blake2bDigest Blake2b::finish() {
   std::fill(rest_.begin() + held_, rest_.end(), static_cast<unsigned char>(0));
   size_ += held_;
   compress(rest_.data(), true);
-  std::array<std::uint8_t, 16> digest;
-  for (std::size_t i = 0; i < 16; ++i) digest[i] = static_cast<std::uint8_t>(state_[i / 8] >> (8 * (i % 8)));
-  return digest;
+  return digest_of(state_[0], state_[1]);
 }
 
 }  // namespace intilery::event

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "event/json_writer.hpp"
+#include "event/message_id.hpp"
 #include "event/repeats.hpp"
 
 namespace intilery::event {
@@ -25,9 +26,10 @@ struct ValueSource {
 /// The row of a source of which an event is made. Its message id, where none is given, follows from this and from what
 /// the event says, so that sending the row again gives the same id.
 struct RowOrigin {
-  std::string_view source = {};  ///< Tells sources apart that hold the same rows.
-  std::uint64_t row = 0;         ///< Its number there, from 1.
-  Repeats* repeats = nullptr;    ///< If given, the id has in the place of that its number among its equals.
+  std::string_view source = {};   ///< Tells sources apart that hold the same rows.
+  std::uint64_t row = 0;          ///< Its number there, from 1.
+  Repeats* repeats = nullptr;     ///< If given, the id has in the place of that its number among its equals.
+  const MessageId* id = nullptr;  ///< If given, the id, as `derive_ids` found it.
 };
 
 /// The arguments of an event call, as any language gives them. Views live for the call. A text whose `data()` is null,

@@ -1,6 +1,8 @@
 #include "event/encoder.hpp"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -128,21 +130,36 @@ void write_data(JsonWriter& out, const ValueSource& source, Draft::Command comma
 }
 
 /// What docs/data.md says of a row's message id.
+class OriginParts {
+ public:
+  OriginParts(const Draft& draft, std::uint64_t number, std::int64_t moment, std::string_view body) {
+    const char* const end = std::to_chars(number_.data(), number_.data() + number_.size(), number).ptr;
+    const bool timed = draft.timestamp_ms || draft.timestamp.data() != nullptr;
+    if (timed) timestamp_ = format_timestamp(moment);
+    parts_ = {draft.origin->source,
+              {number_.data(), static_cast<std::size_t>(end - number_.data())},
+              name_of(draft.action),
+              draft.user_id,
+              draft.anonymous_id,
+              draft.event,
+              {timestamp_.data(), timed ? timestamp_.size() : 0},
+              body};
+  }
+  OriginParts(const OriginParts&) = delete;
+  OriginParts& operator=(const OriginParts&) = delete;
+
+  std::span<const std::string_view> parts() const { return parts_; }
+
+ private:
+  std::array<char, 20> number_;
+  TimestampText timestamp_;
+  std::array<std::string_view, 8> parts_;
+};
+
 MessageId derived_id(const Draft& draft, std::int64_t moment, std::string_view body) {
-  const TimestampText text = format_timestamp(moment);
-  const bool timed = draft.timestamp_ms || draft.timestamp.data() != nullptr;
-  const std::string_view timestamp = timed ? std::string_view(text.data(), text.size()) : std::string_view();
+  if (draft.origin->id != nullptr) return *draft.origin->id;
   const auto with = [&](std::uint64_t number) {
-    const std::string row = std::to_string(number);
-    const std::string_view parts[] = {draft.origin->source,
-                                      row,
-                                      name_of(draft.action),
-                                      draft.user_id,
-                                      draft.anonymous_id,
-                                      draft.event,
-                                      timestamp,
-                                      body};
-    return MessageId::derive(parts);
+    return MessageId::derive(OriginParts(draft, number, moment, body).parts());
   };
   if (draft.origin->repeats == nullptr) return with(draft.origin->row);
   MessageId first = with(1);
@@ -159,6 +176,15 @@ ValueSource json_source(const std::string_view& json) {
 ValidationError validation_error(BadValue bad) {
   const std::string subject = bad.path.empty() ? "the event" : bad.path;
   return {std::move(bad.code), std::move(bad.path), subject + " " + bad.message};
+}
+
+void derive_ids(std::span<const Draft, 4> drafts, const std::array<std::string_view, 4>& bodies,
+                std::span<MessageId, 4> ids) {
+  const auto of = [&](std::size_t i) {
+    return OriginParts(drafts[i], drafts[i].origin->row, drafts[i].timestamp_ms.value_or(0), bodies[i]);
+  };
+  const OriginParts rows[4] = {of(0), of(1), of(2), of(3)};
+  MessageId::derive({rows[0].parts(), rows[1].parts(), rows[2].parts(), rows[3].parts()}, ids);
 }
 
 void check_data(const ValueSource& data, Draft::Command command) {

@@ -2,7 +2,9 @@
 /// A call becomes an event: the contract's rules, and the wire bytes.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -59,6 +61,11 @@ class Encoder {
 
 /// Checks a command's merge data: an object that replaces none of the event's own fields. Throws BadValue.
 void check_data(const ValueSource& data, Draft::Command command);
+
+/// Finds the ids of four rows at once, for `RowOrigin::id`. Their drafts have a moment in milliseconds, or none.
+/// \param bodies as the drafts will write them.
+void derive_ids(std::span<const Draft, 4> drafts, const std::array<std::string_view, 4>& bodies,
+                std::span<MessageId, 4> ids);
 
 /// What is put behind an event's bytes when it leaves: `,"sentAt":"2019-11-18T13:30:11.444Z"}`.
 std::string closing(std::int64_t unix_ms);

@@ -1,5 +1,6 @@
 #include "event/message_id.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -71,17 +72,43 @@ void MessageId::renew(std::int64_t unix_ms) {
   custom_.clear();
 }
 
+MessageId MessageId::of_version_8(const std::array<std::uint8_t, 16>& digest) {
+  MessageId id;
+  id.uuid_ = digest;
+  id.uuid_[6] = static_cast<std::uint8_t>(0x80 | (id.uuid_[6] & 0x0f));
+  id.uuid_[8] = static_cast<std::uint8_t>(0x80 | (id.uuid_[8] & 0x3f));
+  return id;
+}
+
 MessageId MessageId::derive(std::span<const std::string_view> parts) {
   Blake2b hash;
   for (const std::string_view part : parts) {
     hash.add(part);
     hash.add({"\0", 1});
   }
-  MessageId id;
-  id.uuid_ = hash.finish();
-  id.uuid_[6] = static_cast<std::uint8_t>(0x80 | (id.uuid_[6] & 0x0f));
-  id.uuid_[8] = static_cast<std::uint8_t>(0x80 | (id.uuid_[8] & 0x3f));
-  return id;
+  return of_version_8(hash.finish());
+}
+
+void MessageId::derive(const std::array<std::span<const std::string_view>, 4>& parts, std::span<MessageId, 4> ids) {
+  std::size_t size = 0;
+  for (const auto& row : parts) {
+    for (const std::string_view part : row) size += part.size() + 1;
+  }
+  thread_local std::string text;
+  if (text.size() < size) text.resize(size);
+  char* to = text.data();
+  std::array<std::size_t, 5> ends{};
+  for (std::size_t i = 0; i < 4; ++i) {
+    for (const std::string_view part : parts[i]) {
+      to = std::copy(part.begin(), part.end(), to);
+      *to++ = '\0';
+    }
+    ends[i + 1] = static_cast<std::size_t>(to - text.data());
+  }
+  std::array<std::string_view, 4> texts;
+  for (std::size_t i = 0; i < 4; ++i) texts[i] = std::string_view(text).substr(ends[i], ends[i + 1] - ends[i]);
+  const std::array<Blake2bDigest, 4> digests = blake2b_of_four(texts);
+  for (std::size_t i = 0; i < 4; ++i) ids[i] = of_version_8(digests[i]);
 }
 
 MessageId MessageId::from_caller(std::string_view text) {

@@ -28,6 +28,8 @@ class MessageId {
   /// A UUIDv8 (RFC 9562, 5.8): BLAKE2b of 16 bytes over the parts, a zero byte after each, but for the bits of version
   /// and variant. The same parts give the same id.
   static MessageId derive(std::span<const std::string_view> parts);
+  /// The same four times, in half the time.
+  static void derive(const std::array<std::span<const std::string_view>, 4>& parts, std::span<MessageId, 4> ids);
 
   /// Empty before it is made.
   std::string text() const;
@@ -39,6 +41,8 @@ class MessageId {
   const std::string& custom() const { return custom_; }
 
  private:
+  static MessageId of_version_8(const std::array<std::uint8_t, 16>& digest);
+
   std::array<std::uint8_t, 16> uuid_{};
   std::string custom_;
 };

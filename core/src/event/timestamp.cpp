@@ -55,8 +55,7 @@ class Reader {
 }  // namespace
 
 void check_timestamp(std::int64_t unix_ms) {
-  if (unix_ms < first_timestamp_ms || unix_ms > last_timestamp_ms)
-    throw BadValue{"invalid_timestamp", "must be between the years 0000 and 9999", ""};
+  if (!is_timestamp(unix_ms)) throw BadValue{"invalid_timestamp", "must be between the years 0000 and 9999", ""};
 }
 
 TimestampText format_timestamp(std::int64_t unix_ms) {
@@ -70,19 +69,22 @@ TimestampText format_timestamp(std::int64_t unix_ms) {
     --second;
   }
   if (second != cached_second) {
-    const std::chrono::sys_seconds moment{std::chrono::seconds(second)};
-    const auto day = std::chrono::floor<days>(moment);
-    const std::chrono::year_month_day date{day};
-    const std::chrono::hh_mm_ss time{moment - day};
-    TimestampText text{'0', '0', '0', '0', '-', '0', '0', '-', '0', '0', 'T', '0',
-                       '0', ':', '0', '0', ':', '0', '0', '.', '0', '0', '0', 'Z'};
-    put_digits(&text[0], 4, static_cast<unsigned>(static_cast<int>(date.year())));
-    put_digits(&text[5], 2, static_cast<unsigned>(date.month()));
-    put_digits(&text[8], 2, static_cast<unsigned>(date.day()));
-    put_digits(&text[11], 2, static_cast<unsigned>(time.hours().count()));
-    put_digits(&text[14], 2, static_cast<unsigned>(time.minutes().count()));
-    put_digits(&text[17], 2, static_cast<unsigned>(time.seconds().count()));
-    cached = text;
+    // And those of a table within one day.
+    thread_local std::int64_t cached_day = INT64_MIN;
+    const std::int64_t day = (second - (second < 0 ? 86'399 : 0)) / 86'400;
+    if (day != cached_day) {
+      const std::chrono::year_month_day date{sys_days(days(day))};
+      cached = {'0', '0', '0', '0', '-', '0', '0', '-', '0', '0', 'T', '0',
+                '0', ':', '0', '0', ':', '0', '0', '.', '0', '0', '0', 'Z'};
+      put_digits(&cached[0], 4, static_cast<unsigned>(static_cast<int>(date.year())));
+      put_digits(&cached[5], 2, static_cast<unsigned>(date.month()));
+      put_digits(&cached[8], 2, static_cast<unsigned>(date.day()));
+      cached_day = day;
+    }
+    const auto of_day = static_cast<unsigned>(second - day * 86'400);
+    put_digits(&cached[11], 2, of_day / 3'600);
+    put_digits(&cached[14], 2, of_day / 60 % 60);
+    put_digits(&cached[17], 2, of_day % 60);
     cached_second = second;
   }
   TimestampText text = cached;
@@ -139,7 +141,7 @@ std::int64_t parse_timestamp(std::string_view text) {
   const std::int64_t of_day = (static_cast<std::int64_t>(hour) * 60 + minute - offset_minutes) * 60 + second;
   const std::int64_t unix_ms =
       sys_days(date).time_since_epoch().count() * std::int64_t{86'400'000} + of_day * 1000 + ms;
-  if (unix_ms < first_timestamp_ms || unix_ms > last_timestamp_ms) refuse("its year in UTC has no four digits");
+  if (!is_timestamp(unix_ms)) refuse("its year in UTC has no four digits");
   return unix_ms;
 }
 

@@ -15,6 +15,10 @@ using TimestampText = std::array<char, 24>;
 constexpr std::int64_t first_timestamp_ms = -62'167'219'200'000;
 constexpr std::int64_t last_timestamp_ms = 253'402'300'799'999;
 
+constexpr bool is_timestamp(std::int64_t unix_ms) {
+  return unix_ms >= first_timestamp_ms && unix_ms <= last_timestamp_ms;
+}
+
 /// Throws BadValue `invalid_timestamp` for a moment outside of these years.
 void check_timestamp(std::int64_t unix_ms);
 

@@ -61,14 +61,25 @@ class RowLedger : public std::enable_shared_from_this<RowLedger> {
 
  private:
   struct Tag {
-    std::shared_ptr<RowLedger> ledger;
-    std::uint64_t row;
+    RowLedger* ledger;
+    union {
+      std::uint64_t row;
+      Tag* next;  ///< While it is free.
+    };
   };
 
-  void settle(std::uint64_t row, const Finished& finished);
+  static Tag* tag_of(std::uintptr_t tag) { return reinterpret_cast<Tag*>(tag & ~std::uintptr_t{1}); }
+  void settle_own(std::span<const Finished> group);
+  void fail(std::uint64_t row, const Finished& finished);
+  /// \returns the row.
+  std::uint64_t release(std::uintptr_t tag);
 
-  std::mutex mutex_;
+  std::mutex mutex_;  ///< Guards all of these.
   Progress progress_;
+  std::vector<std::unique_ptr<Tag[]>> tags_;  ///< As many as were under way at once.
+  Tag* free_ = nullptr;
+  std::size_t under_way_ = 0;
+  std::shared_ptr<RowLedger> self_;  ///< Outlives the rows that are under way.
 };
 
 }  // namespace intilery::rows

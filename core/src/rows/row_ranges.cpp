@@ -1,5 +1,6 @@
 #include "rows/row_ranges.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <iterator>
 #include <limits>
@@ -7,19 +8,18 @@
 
 namespace intilery::rows {
 
-void RowRanges::add(std::uint64_t row) {
-  if (contains(row)) return;
-  const auto next = ranges_.upper_bound(row);
+void RowRanges::add(std::uint64_t first, std::uint64_t last) {
+  auto next = ranges_.upper_bound(first);
   auto own = next;
-  if (next != ranges_.begin() && std::prev(next)->second + 1 == row) {
+  if (next != ranges_.begin() && std::prev(next)->second + 1 >= first) {
     own = std::prev(next);
-    own->second = row;
+    own->second = std::max(own->second, last);
   } else {
-    own = ranges_.emplace_hint(next, row, row);
+    own = ranges_.emplace_hint(next, first, last);
   }
-  if (next != ranges_.end() && next->first == row + 1) {
-    own->second = next->second;
-    ranges_.erase(next);
+  while (next != ranges_.end() && next->first <= own->second + 1) {
+    own->second = std::max(own->second, next->second);
+    next = ranges_.erase(next);
   }
 }
 
