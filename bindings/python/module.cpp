@@ -13,6 +13,7 @@
 #include "failure_log.hpp"
 #include "gil_waiting.hpp"
 #include "intilery/version.hpp"
+#include "loop_calls.hpp"
 #include "memory/outbox.hpp"
 #include "nearest.hpp"
 #include "plan/lint.hpp"
@@ -199,9 +200,11 @@ std::string next(readback::JsonReader& reader, const py::object& client, const p
 /// What a client's callback thread reads from. Holds no client, so that a client that is dropped can end.
 struct CallbackQueue {
   std::shared_ptr<PyObserver> observer;
-  FailureLog failures = {};  ///< The callback thread's.
+  FailureLog failures = {};  ///< The callback thread's, like all that follows.
+  LoopHandover loops = {};
 
-  /// `(function, argument)` for each callback, `(level, line)` for a log line, whose level is an int. None at the end.
+  /// `(function, argument)` for each callback, `(level, line)` for a log line, whose level is an int; event loops get
+  /// theirs here. None at the end.
   py::object pop() {
     std::vector<DueCallback> due;
     bool more = false;
@@ -215,7 +218,7 @@ struct CallbackQueue {
       for (const std::string& line : failures.rest()) add_line(list, LogLevel::warning, line);
       return list.empty() ? py::object(py::none()) : list;
     }
-    for (const DueCallback& item : due) add(list, item);
+    for (DueCallback& item : due) add(list, item);
     return list;
   }
 
@@ -223,7 +226,7 @@ struct CallbackQueue {
   static void add_line(py::list& list, LogLevel level, const std::string& line) {
     list.append(py::make_tuple(static_cast<int>(level), text(line)));
   }
-  void add(py::list& list, const DueCallback& due) {
+  void add(py::list& list, DueCallback& due) {
     if (!due.state && !due.observer) return add_line(list, due.level, due.line);
     if (!due.observer) {
       const Receipt receipt = due.state->receipt();
@@ -235,6 +238,7 @@ struct CallbackQueue {
       return;
     }
     const auto& callback = *static_cast<const Callback*>(due.observer.get());
+    if (callback.loop != nullptr) return loops.add(std::move(due));
     const py::object argument = callback.delivery != nullptr ? py::reinterpret_borrow<py::object>(callback.delivery)
                                                              : make_receipt(due.state->receipt());
     list.append(py::make_tuple(py::handle(callback.function), argument));
@@ -300,8 +304,8 @@ void define_outbox(py::module_& module) {
 void set_registry(const py::kwargs& functions) {
   const auto take = [&](const char* name) { return py::object(functions[name]).release().ptr(); };
   registry() = {.make_error = take("make_error"),
-                .make_receipt = take("make_receipt"),
-                .await_delivery = take("await_delivery"),
+                .receipt_type = take("receipt_type"),
+                .await_done = take("await_done"),
                 .reopened = take("reopened"),
                 .convert = take("convert"),
                 .number_type = take("number_type")};
@@ -320,6 +324,7 @@ PYBIND11_MODULE(_native, module) {
   module.attr("ClientBase") = py::reinterpret_steal<py::object>(make_client_type());
   module.attr("Delivery") = py::reinterpret_steal<py::object>(make_delivery_type());
   module.attr("version") = INTILERY_VERSION;
+  define_loop_calls(module);
   py::class_<CallbackQueue>(module, "CallbackQueue").def("pop", &CallbackQueue::pop);
   module.def("register", &set_registry);
   define_outbox(module);

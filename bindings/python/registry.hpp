@@ -10,8 +10,8 @@ namespace intilery::python {
 struct Registry {
   /// `(kind, code, message, path, arrived, status, body, attempts, message_id, violations)`
   PyObject* make_error = nullptr;
-  PyObject* make_receipt = nullptr;    ///< `(message_id, event_id, status, attempts, route, latency, error, read_back)`
-  PyObject* await_delivery = nullptr;  ///< `(delivery)`: an iterator for `await`.
+  PyObject* receipt_type = nullptr;  ///< `(message_id, event_id, status, attempts, route, latency, error, read_back)`
+  PyObject* await_done = nullptr;      ///< `(delivery)`: an iterator for `await`, if its fate is known.
   PyObject* reopened = nullptr;        ///< `(client)`: a forked child has just opened its own.
   PyObject* convert = nullptr;         ///< `_values.convert(object)`: a simpler object, or NotImplemented.
   PyObject* number_type = nullptr;     ///< `_values.Number`: text that is a JSON number already.

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import threading
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Literal, Optional, TypeVar, Union
@@ -39,16 +39,15 @@ async def _woken(wake_by: Callable[[Callable[[object], None]], object]) -> None:
     await woken.wait()
 
 
-async def _wait(delivery: _native.Delivery) -> Receipt:
-    if not delivery.done():
-        await _woken(delivery.add_done_callback)
+def _await_done(delivery: _native.Delivery) -> Generator[Any, None, Receipt]:
     return delivery.result()
+    yield
 
 
 _native.register(
     make_error=_errors.make_error,
-    make_receipt=Receipt,
-    await_delivery=lambda delivery: _wait(delivery).__await__(),
+    receipt_type=Receipt,
+    await_done=_await_done,
     reopened=lambda client: client._start(),
     convert=_values.convert,
     number_type=_values.Number,
