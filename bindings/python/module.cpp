@@ -202,23 +202,26 @@ struct CallbackQueue {
   std::shared_ptr<PyObserver> observer;
   FailureLog failures = {};  ///< The callback thread's, like all that follows.
   LoopHandover loops = {};
+  std::vector<DueCallback> due = {};
+  std::size_t next = 0;  ///< In `due`.
 
   /// `(function, argument)` for each callback, `(level, line)` for a log line, whose level is an int; event loops get
   /// theirs here. None at the end.
   py::object pop() {
-    std::vector<DueCallback> due;
-    bool more = false;
-    {
+    bool more = true;
+    if (next == due.size()) {
       GilWaiting waiting;
       const Released unlocked(waiting);
       more = observer->pop(due);
+      next = 0;
     }
     py::list list;
     if (!more) {
       for (const std::string& line : failures.rest()) add_line(list, LogLevel::warning, line);
       return list.empty() ? py::object(py::none()) : list;
     }
-    for (DueCallback& item : due) add(list, item);
+    // Other threads have no GIL meanwhile.
+    while (next < due.size() && list.size() < 200) add(list, std::move(due[next++]));
     return list;
   }
 
@@ -226,7 +229,7 @@ struct CallbackQueue {
   static void add_line(py::list& list, LogLevel level, const std::string& line) {
     list.append(py::make_tuple(static_cast<int>(level), text(line)));
   }
-  void add(py::list& list, DueCallback& due) {
+  void add(py::list& list, DueCallback due) {
     if (!due.state && !due.observer) return add_line(list, due.level, due.line);
     if (!due.observer) {
       const Receipt receipt = due.state->receipt();
@@ -301,14 +304,17 @@ void define_outbox(py::module_& module) {
       });
 }
 
+/// What is not given stays as it is.
 void set_registry(const py::kwargs& functions) {
-  const auto take = [&](const char* name) { return py::object(functions[name]).release().ptr(); };
-  registry() = {.make_error = take("make_error"),
-                .receipt_type = take("receipt_type"),
-                .await_done = take("await_done"),
-                .reopened = take("reopened"),
-                .convert = take("convert"),
-                .number_type = take("number_type")};
+  const auto take = [&](const char* name, PyObject*& place) {
+    if (functions.contains(name)) place = py::object(functions[name]).release().ptr();
+  };
+  take("make_error", registry().make_error);
+  take("receipt_type", registry().receipt_type);
+  take("await_done", registry().await_done);
+  take("reopened", registry().reopened);
+  take("convert", registry().convert);
+  take("number_type", registry().number_type);
 }
 
 }  // namespace
