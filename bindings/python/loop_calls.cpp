@@ -67,23 +67,32 @@ void LoopCalls::run(const py::object& self) {
     finish(due);
   }
   ended_ = due_.empty();
-  if (!ended_) py::handle(callback_of(due_.front()).loop).attr("call_soon")(self);
+  if (!ended_) loop().attr("call_soon")(self);
 }
+
+py::handle LoopCalls::loop() const { return callback_of(due_.front()).loop; }
 
 void LoopHandover::add(DueCallback due) {
   PyObject* const loop = callback_of(due).loop;
-  auto known = std::find_if(waiting_.begin(), waiting_.end(), [&](const Waiting& w) { return w.loop == loop; });
-  std::shared_ptr<LoopCalls> calls = known == waiting_.end() ? nullptr : known->calls.lock();
-  if (calls && !calls->ended()) return calls->add(std::move(due));
-  std::erase_if(waiting_, [&](const Waiting& w) { return w.loop == loop || w.calls.expired(); });
-  calls = std::make_shared<LoopCalls>();
-  calls->add(std::move(due));
-  try {
-    py::handle(loop).attr("call_soon_threadsafe")(py::cast(calls));
-  } catch (const py::error_already_set&) {
-    return;  // the loop is closed, and nobody waits any more
+  const auto known = std::find_if(loops_.begin(), loops_.end(), [&](const Loop& l) { return l.loop == loop; });
+  std::shared_ptr<LoopCalls> calls = known == loops_.end() ? nullptr : known->calls.lock();
+  if (!calls || calls->ended()) {
+    std::erase_if(loops_, [&](const Loop& l) { return l.loop == loop || l.calls.expired(); });
+    calls = std::make_shared<LoopCalls>();
+    loops_.push_back({loop, calls});
+    asleep_.push_back(calls);
   }
-  waiting_.push_back({loop, calls});
+  calls->add(std::move(due));
+}
+
+void LoopHandover::wake() {
+  for (const std::shared_ptr<LoopCalls>& calls : std::exchange(asleep_, {})) {
+    try {
+      calls->loop().attr("call_soon_threadsafe")(py::cast(calls));
+    } catch (const py::error_already_set&) {
+      // The loop is closed, and nobody waits any more.
+    }
+  }
 }
 
 void define_loop_calls(py::module_& module) {

@@ -23,12 +23,14 @@ class LoopCalls {
   void add(DueCallback due) { due_.push_back(std::move(due)); }
   /// Gives some futures their results.
   void run(const pybind11::object& self);
-  /// Whether the loop will not call it any more.
+  /// The loop will not call it any more.
   bool ended() const { return ended_; }
+  /// While not all have their results.
+  pybind11::handle loop() const;
 
  private:
-  bool ended_ = false;
   std::deque<DueCallback> due_;
+  bool ended_ = false;
 };
 
 /// Where a client's callback thread hands over to event loops. For who has the GIL.
@@ -36,13 +38,16 @@ class LoopHandover {
  public:
   /// \param due its observer is a Callback with a loop.
   void add(DueCallback due);
+  /// Tells the loops that have something new and do not know it.
+  void wake();
 
  private:
-  struct Waiting {
+  struct Loop {
     PyObject* loop;  ///< Only to know it by: alive as long as `calls`, whose futures hold it.
     std::weak_ptr<LoopCalls> calls;
   };
-  std::vector<Waiting> waiting_;
+  std::vector<Loop> loops_;
+  std::vector<std::shared_ptr<LoopCalls>> asleep_;
 };
 
 void define_loop_calls(pybind11::module_& module);

@@ -222,6 +222,7 @@ struct CallbackQueue {
     }
     // Other threads have no GIL meanwhile.
     while (next < due.size() && list.size() < 200) add(list, std::move(due[next++]));
+    loops.wake();
     return list;
   }
 

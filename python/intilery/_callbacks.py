@@ -84,7 +84,8 @@ def _log(level: int, line: str) -> None:
 
 def _serve(queue: _native.CallbackQueue, run: Callable[[list[tuple[Any, Any]]], None]) -> None:
     while (batch := queue.pop()) is not None:
-        run(batch)
+        if batch:
+            run(batch)
 
 
 class SystemThread:
