@@ -48,7 +48,8 @@ void finish(const DueCallback& due) {
 
 py::object await_in_loop(DeliveryState& state) {
   // Not imported with the package: most programs have no event loop.
-  static PyObject* const running_loop = py::object(py::module_::import("asyncio").attr("get_running_loop")).release().ptr();
+  static PyObject* const running_loop =
+      py::object(py::module_::import("asyncio").attr("get_running_loop")).release().ptr();
   static PyObject* const create_future = interned("create_future");
   const py::object loop = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(running_loop));
   if (!loop) throw py::error_already_set();
@@ -96,8 +97,9 @@ void LoopHandover::wake() {
 }
 
 void define_loop_calls(py::module_& module) {
-  py::class_<LoopCalls, std::shared_ptr<LoopCalls>>(module, "LoopCalls")
-      .def("__call__", [](const py::object& self) { py::cast<LoopCalls&>(self).run(self); });
+  py::class_<LoopCalls, std::shared_ptr<LoopCalls>>(module, "LoopCalls").def("__call__", [](const py::object& self) {
+    py::cast<LoopCalls&>(self).run(self);
+  });
 }
 
 }  // namespace intilery::python

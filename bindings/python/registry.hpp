@@ -11,10 +11,10 @@ struct Registry {
   /// `(kind, code, message, path, arrived, status, body, attempts, message_id, violations)`
   PyObject* make_error = nullptr;
   PyObject* receipt_type = nullptr;  ///< `(message_id, event_id, status, attempts, route, latency, error, read_back)`
-  PyObject* await_done = nullptr;      ///< `(delivery)`: an iterator for `await`, if its fate is known.
-  PyObject* reopened = nullptr;        ///< `(client)`: a forked child has just opened its own.
-  PyObject* convert = nullptr;         ///< `(object)`: a simpler object, or NotImplemented.
-  PyObject* number_type = nullptr;     ///< Text that is a JSON number already; from the first `convert` on.
+  PyObject* await_done = nullptr;    ///< `(delivery)`: an iterator for `await`, if its fate is known.
+  PyObject* reopened = nullptr;      ///< `(client)`: a forked child has just opened its own.
+  PyObject* convert = nullptr;       ///< `(object)`: a simpler object, or NotImplemented.
+  PyObject* number_type = nullptr;   ///< Text that is a JSON number already; from the first `convert` on.
 };
 
 inline Registry& registry() {

@@ -65,7 +65,11 @@ def __getattr__(name: str) -> object:
     """Imports on demand what most programs do not name."""
     from importlib import import_module
 
-    for module, names in (("_diagnose", ("Check", "diagnose")), ("_options", ("Options",)), ("_reading", ("Event", "Profile"))):
+    for module, names in (
+        ("_diagnose", ("Check", "diagnose")),
+        ("_options", ("Options",)),
+        ("_reading", ("Event", "Profile")),
+    ):
         if name in names:
             return globals().setdefault(name, getattr(import_module(f"{__name__}.{module}"), name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -74,8 +74,12 @@ def _call(what: Any, argument: Any) -> None:
 
 def _log(level: int, line: str) -> None:
     """Writes a line of the core's LogLevel."""
-    if level < 2 and "logging" not in sys.modules:
-        return  # the program has set up no logging, so nobody would see it
+    if "logging" not in sys.modules:
+        # What logging does that nobody has set up; without it, which takes longer to import than this package, and at
+        # the program's end would change the exit status of Ctrl-C.
+        if level >= 2 and sys.stderr is not None:
+            print(line, file=sys.stderr)
+        return
     import logging
 
     levels = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
