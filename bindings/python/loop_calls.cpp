@@ -47,9 +47,11 @@ void finish(const DueCallback& due) {
 }  // namespace
 
 py::object await_in_loop(DeliveryState& state) {
-  // Not imported with the package: most programs have no event loop.
-  static PyObject* const running_loop =
-      py::object(py::module_::import("asyncio").attr("get_running_loop")).release().ptr();
+  // Not imported with the package: most programs have no event loop. Guarded by the GIL, which an import lets go of.
+  static PyObject* running_loop = nullptr;
+  if (running_loop == nullptr) {
+    running_loop = py::object(py::module_::import("asyncio").attr("get_running_loop")).release().ptr();
+  }
   static PyObject* const create_future = interned("create_future");
   const py::object loop = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(running_loop));
   if (!loop) throw py::error_already_set();

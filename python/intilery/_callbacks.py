@@ -44,13 +44,13 @@ class LoopHolder:
         assert self.loop is not None
         self._awaits_turn = False
         end = time.monotonic() + TURN
-        while self._due:
-            _call(*self._due.popleft())
-            if time.monotonic() > end:
-                break
-        if self._due and not self._awaits_turn:
-            self._awaits_turn = True
-            self.loop.call_soon(self._turn)
+        try:
+            while self._due and time.monotonic() < end:
+                _call(*self._due.popleft())
+        finally:  # a callback may end the program, and the program think better of it
+            if self._due and not self._awaits_turn:
+                self._awaits_turn = True
+                self.loop.call_soon(self._turn)
 
     async def idle(self) -> None:
         """Waits for the callbacks that are due, if they run in this loop."""
