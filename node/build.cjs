@@ -2,6 +2,7 @@
 /** Builds the native modules into build/node; npm runs it at install. `--force` builds even if they are there. */
 
 const { spawnSync } = require('node:child_process')
+const { rmSync } = require('node:fs')
 const { availableParallelism, cpus } = require('node:os')
 const { join } = require('node:path')
 
@@ -34,7 +35,8 @@ They need cmake >= 3.22, a C++20 compiler and these packages (Debian, Ubuntu):
   process.exit(1)
 }
 
-if (process.argv.includes('--force') || !isBuilt()) {
+const force = process.argv.includes('--force')
+if (force || !isBuilt()) {
   const hasNinja = spawnSync('ninja', ['--version']).status === 0
   run(
     ...(hasNinja ? ['-G', 'Ninja'] : []),
@@ -48,4 +50,6 @@ if (process.argv.includes('--force') || !isBuilt()) {
     '-DCMAKE_BUILD_TYPE=Release',
   )
   run('--build', directory, '--parallel', String(availableParallelism?.() ?? cpus().length))
+  // Five times as large as all that is used. Whoever builds by hand builds again.
+  if (!force) rmSync(directory, { recursive: true, force: true })
 }

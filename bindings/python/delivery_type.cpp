@@ -8,6 +8,7 @@
 
 #include "errors.hpp"
 #include "gil_waiting.hpp"
+#include "loop_calls.hpp"
 #include "registry.hpp"
 
 namespace py = pybind11;
@@ -111,7 +112,14 @@ PyObject* repr(PyObject* self) {
   });
 }
 
-PyObject* await(PyObject* self) { return PyObject_CallOneArg(registry().await_delivery, self); }
+PyObject* await(PyObject* self) {
+  return guarded([&] {
+    py::object waiting;
+    if (!state_of(self).done()) waiting = await_in_loop(state_of(self));
+    if (!waiting) waiting = py::handle(registry().await_done)(py::handle(self));
+    return waiting.release().ptr();
+  });
+}
 
 PyCFunction with_keywords(PyCFunctionWithKeywords function) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));

@@ -22,6 +22,7 @@ DeliveryState& state_of(PyObject* delivery);
 struct Callback {
   PyObject* function = nullptr;
   PyObject* delivery = nullptr;  ///< Its argument; null: it gets the receipt.
+  PyObject* loop = nullptr;      ///< If not null, `function` is a future of this event loop, which it holds.
 
   Callback(PyObject* called, PyObject* argument) : function(called), delivery(argument) {
     Py_INCREF(function);

@@ -1,8 +1,10 @@
 #include "errors.hpp"
 
+#include <array>
 #include <chrono>
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 #include "registry.hpp"
 
@@ -60,14 +62,28 @@ void set_python_error(std::exception_ptr thrown) noexcept {
 }
 
 py::object make_receipt(const Receipt& receipt) {
+  static PyObject* const event_route = PyUnicode_InternFromString("event");
+  static PyObject* const batch_route = PyUnicode_InternFromString("batch");
   py::object event_id = py::none();
   if (receipt.event_id) event_id = text(*receipt.event_id);
   py::object error = py::none();
   if (receipt.error) error = make_error(*receipt.error);
-  return py::handle(registry().make_receipt)(text(receipt.message_id), event_id, receipt.status, receipt.attempts,
-                                             receipt.route == Route::event ? "event" : "batch",
-                                             std::chrono::duration<double>(receipt.latency).count(), error,
-                                             receipt.read_back);
+  std::array members{py::object(text(receipt.message_id)),
+                     std::move(event_id),
+                     py::object(py::int_(receipt.status)),
+                     py::object(py::int_(receipt.attempts)),
+                     py::reinterpret_borrow<py::object>(receipt.route == Route::event ? event_route : batch_route),
+                     py::object(py::float_(std::chrono::duration<double>(receipt.latency).count())),
+                     std::move(error),
+                     py::object(py::bool_(receipt.read_back))};
+  // A named tuple is a tuple with other methods; its own `__new__` is Python, and costs three times as much.
+  auto* const type = reinterpret_cast<PyTypeObject*>(registry().receipt_type);
+  py::object made = py::reinterpret_steal<py::object>(type->tp_alloc(type, members.size()));
+  if (!made) throw py::error_already_set();
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    PyTuple_SET_ITEM(made.ptr(), static_cast<Py_ssize_t>(i), members[i].release().ptr());
+  }
+  return made;
 }
 
 }  // namespace intilery::python

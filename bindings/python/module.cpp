@@ -13,6 +13,7 @@
 #include "failure_log.hpp"
 #include "gil_waiting.hpp"
 #include "intilery/version.hpp"
+#include "loop_calls.hpp"
 #include "memory/outbox.hpp"
 #include "nearest.hpp"
 #include "plan/lint.hpp"
@@ -197,25 +198,30 @@ std::string next(readback::JsonReader& reader, const py::object& client, const p
 }
 
 /// What a client's callback thread reads from. Holds no client, so that a client that is dropped can end.
-struct CallbackQueue {
-  std::shared_ptr<PyObserver> observer;
-  FailureLog failures = {};  ///< The callback thread's.
+class CallbackQueue {
+ public:
+  explicit CallbackQueue(std::shared_ptr<PyObserver> told) : observer_(std::move(told)) {}
+  CallbackQueue(const CallbackQueue&) = delete;
+  CallbackQueue& operator=(const CallbackQueue&) = delete;
 
-  /// `(function, argument)` for each callback, `(level, line)` for a log line, whose level is an int. None at the end.
+  /// `(function, argument)` for each callback, `(level, line)` for a log line, whose level is an int; event loops get
+  /// theirs here. None at the end.
   py::object pop() {
-    std::vector<DueCallback> due;
-    bool more = false;
-    {
+    bool more = true;
+    if (next_ == taken_.size()) {
       GilWaiting waiting;
       const Released unlocked(waiting);
-      more = observer->pop(due);
+      more = observer_->pop(taken_);
+      next_ = 0;
     }
     py::list list;
     if (!more) {
-      for (const std::string& line : failures.rest()) add_line(list, LogLevel::warning, line);
+      for (const std::string& line : failures_.rest()) add_line(list, LogLevel::warning, line);
       return list.empty() ? py::object(py::none()) : list;
     }
-    for (const DueCallback& item : due) add(list, item);
+    // Other threads have no GIL meanwhile.
+    while (next_ < taken_.size() && list.size() < 200) add(list, std::move(taken_[next_++]));
+    loops_.wake();
     return list;
   }
 
@@ -223,22 +229,30 @@ struct CallbackQueue {
   static void add_line(py::list& list, LogLevel level, const std::string& line) {
     list.append(py::make_tuple(static_cast<int>(level), text(line)));
   }
-  void add(py::list& list, const DueCallback& due) {
+  void add(py::list& list, DueCallback due) {
     if (!due.state && !due.observer) return add_line(list, due.level, due.line);
     if (!due.observer) {
       const Receipt receipt = due.state.receipt();
-      if (observer->on_error != nullptr) {
-        list.append(py::make_tuple(py::handle(observer->on_error), make_error(*receipt.error)));
-      } else if (const std::string line = failures.add(*receipt.error); !line.empty()) {
+      if (observer_->on_error != nullptr) {
+        list.append(py::make_tuple(py::handle(observer_->on_error), make_error(*receipt.error)));
+      } else if (const std::string line = failures_.add(*receipt.error); !line.empty()) {
         add_line(list, LogLevel::warning, line);
       }
       return;
     }
     const auto& callback = *static_cast<const Callback*>(due.observer.get());
+    if (callback.loop != nullptr) return loops_.add(std::move(due));
     const py::object argument = callback.delivery != nullptr ? py::reinterpret_borrow<py::object>(callback.delivery)
                                                              : make_receipt(due.state.receipt());
     list.append(py::make_tuple(py::handle(callback.function), argument));
   }
+
+  std::shared_ptr<PyObserver> observer_;
+  // The callback thread's:
+  FailureLog failures_;
+  LoopHandover loops_;
+  std::vector<DueCallback> taken_;
+  std::size_t next_ = 0;  ///< In `taken_`.
 };
 
 py::list options_table() {
@@ -297,14 +311,17 @@ void define_outbox(py::module_& module) {
       });
 }
 
+/// What is not given stays as it is.
 void set_registry(const py::kwargs& functions) {
-  const auto take = [&](const char* name) { return py::object(functions[name]).release().ptr(); };
-  registry() = {.make_error = take("make_error"),
-                .make_receipt = take("make_receipt"),
-                .await_delivery = take("await_delivery"),
-                .reopened = take("reopened"),
-                .convert = take("convert"),
-                .number_type = take("number_type")};
+  const auto take = [&](const char* name, PyObject*& place) {
+    if (functions.contains(name)) place = py::object(functions[name]).release().ptr();
+  };
+  take("make_error", registry().make_error);
+  take("receipt_type", registry().receipt_type);
+  take("await_done", registry().await_done);
+  take("reopened", registry().reopened);
+  take("convert", registry().convert);
+  take("number_type", registry().number_type);
 }
 
 }  // namespace
@@ -320,13 +337,14 @@ PYBIND11_MODULE(_native, module) {
   module.attr("ClientBase") = py::reinterpret_steal<py::object>(make_client_type());
   module.attr("Delivery") = py::reinterpret_steal<py::object>(make_delivery_type());
   module.attr("version") = INTILERY_VERSION;
+  define_loop_calls(module);
   py::class_<CallbackQueue>(module, "CallbackQueue").def("pop", &CallbackQueue::pop);
   module.def("register", &set_registry);
   define_outbox(module);
   module.def("json_text", &json_text);
   module.def("open", &open);
   module.def("open_view", &open_view);
-  module.def("callback_queue", [](const py::object& self) { return CallbackQueue{opened(self.ptr()).observer}; });
+  module.def("callback_queue", [](const py::object& self) { return std::make_unique<CallbackQueue>(opened(self.ptr()).observer); });
   module.def("is_foreign", [](const py::object& self) { return is_foreign(self.ptr()); });
   module.def("exit_timeout", [](const py::object& self) {
     const OpenClient* client = find(self.ptr());

@@ -6,15 +6,15 @@
 
 namespace intilery::python {
 
-/// Set once by `_native.register`, when the package is imported; they live as long as the process.
+/// Set by `_native.register`, most of it when the package is imported; they live as long as the process.
 struct Registry {
   /// `(kind, code, message, path, arrived, status, body, attempts, message_id, violations)`
   PyObject* make_error = nullptr;
-  PyObject* make_receipt = nullptr;    ///< `(message_id, event_id, status, attempts, route, latency, error, read_back)`
-  PyObject* await_delivery = nullptr;  ///< `(delivery)`: an iterator for `await`.
-  PyObject* reopened = nullptr;        ///< `(client)`: a forked child has just opened its own.
-  PyObject* convert = nullptr;         ///< `_values.convert(object)`: a simpler object, or NotImplemented.
-  PyObject* number_type = nullptr;     ///< `_values.Number`: text that is a JSON number already.
+  PyObject* receipt_type = nullptr;  ///< `(message_id, event_id, status, attempts, route, latency, error, read_back)`
+  PyObject* await_done = nullptr;    ///< `(delivery)`: an iterator for `await`, if its fate is known.
+  PyObject* reopened = nullptr;      ///< `(client)`: a forked child has just opened its own.
+  PyObject* convert = nullptr;       ///< `(object)`: a simpler object, or NotImplemented.
+  PyObject* number_type = nullptr;   ///< Text that is a JSON number already; from the first `convert` on.
 };
 
 inline Registry& registry() {

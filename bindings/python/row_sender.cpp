@@ -391,11 +391,13 @@ class RowSender {
   std::string row_text() const {
     if (lines_) return std::string(stream_->text(0, at_));
     event::JsonWriter out;
-    out.begin_object();
+    char* at = out.open(out.end(), '{');
     const auto add = [&](const std::string& name, std::string_view cell) {
       if (name.empty() || cell.data() == nullptr) return;
-      out.key(name);
-      rows::write_any_text(out, cell);
+      at = out.string(at, name);
+      *at++ = ':';
+      at = rows::write_any_text(out, at, cell);
+      *at++ = ',';
     };
     add(columns_.user_id, stream_->text(user_id, at_));
     add(columns_.anonymous_id, stream_->text(anonymous_id, at_));
@@ -408,8 +410,8 @@ class RowSender {
       const event::TimestampText moment = event::format_timestamp(*ms);
       add(columns_.timestamp, {moment.data(), moment.size()});
     }
-    stream_->write_members(out, at_);
-    out.end_object();
+    at = stream_->write_members(out, at, at_);
+    out.set_end(out.close(at, '}'));
     return std::string(out.view());
   }
 

@@ -8,8 +8,9 @@ It reaches Intilery, in order, at the rate that the account allows, or you are t
         client.track("ABC/123", "Order Completed", {"revenue": 30.5})
 """
 
+from typing import TYPE_CHECKING
+
 from ._client import AsyncClient, Client
-from ._diagnose import Check, diagnose
 from ._errors import (
     AuthError,
     ClosedError,
@@ -24,9 +25,12 @@ from ._errors import (
 )
 from ._native import Delivery
 from ._native import version as __version__
-from ._options import Options
-from ._reading import Event, Profile
 from ._results import Flush, Receipt, Sent, SourceVerification, Stats, Verification
+
+if TYPE_CHECKING:
+    from ._diagnose import Check, diagnose
+    from ._options import Options
+    from ._reading import Event, Profile
 
 __all__ = [
     "AsyncClient",
@@ -55,3 +59,21 @@ __all__ = [
     "__version__",
     "diagnose",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Imports on demand what most programs do not name."""
+    from importlib import import_module
+
+    for module, names in (
+        ("_diagnose", ("Check", "diagnose")),
+        ("_options", ("Options",)),
+        ("_reading", ("Event", "Profile")),
+    ):
+        if name in names:
+            return globals().setdefault(name, getattr(import_module(f"{__name__}.{module}"), name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

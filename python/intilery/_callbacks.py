@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sys
 import threading
-from typing import Any, Callable
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable
 
 from . import _native
 
-log = logging.getLogger("intilery")
+if TYPE_CHECKING:
+    import asyncio
 
-_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)  # the core's LogLevel
+TURN = 0.001
+"""Seconds of an event loop's turn that callbacks may take, if there are many."""
 
 
 class LoopHolder:
@@ -20,34 +22,74 @@ class LoopHolder:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._due: deque[tuple[Any, Any]] = deque()
+        self._awaits_turn = False
 
-    def run(self, work: Callable[[], None]) -> None:
+    def run(self, batch: list[tuple[Any, Any]]) -> None:
+        """Calls back in the loop, or here if there is none. On the callback thread."""
+        self._due.extend(batch)
         if self.loop is not None and not self.loop.is_closed():
+            if self._awaits_turn:
+                return
+            self._awaits_turn = True
             try:
-                self.loop.call_soon_threadsafe(work)
+                self.loop.call_soon_threadsafe(self._turn)
                 return
             except RuntimeError:  # closed in between
                 pass
-        work()
+        while self._due:
+            _call(*self._due.popleft())
+
+    def _turn(self) -> None:
+        assert self.loop is not None
+        self._awaits_turn = False
+        end = time.monotonic() + TURN
+        try:
+            while self._due and time.monotonic() < end:
+                _call(*self._due.popleft())
+        finally:  # a callback may end the program, and the program think better of it
+            if self._due and not self._awaits_turn:
+                self._awaits_turn = True
+                self.loop.call_soon(self._turn)
+
+    async def idle(self) -> None:
+        """Waits for the callbacks that are due, if they run in this loop."""
+        import asyncio
+
+        while self.loop is asyncio.get_running_loop() and self._due:
+            await asyncio.sleep(0)
 
 
-def _call(function: Callable[[Any], object], argument: object) -> None:
+def _call(what: Any, argument: Any) -> None:
+    if isinstance(what, int):
+        _log(what, argument)
+        return
     try:
-        function(argument)
+        what(argument)
     except Exception:
-        log.exception("a callback raised")
+        import logging
+
+        logging.getLogger("intilery").exception("a callback raised")
 
 
-def _serve(queue: _native.CallbackQueue, run: Callable[[Callable[[], None]], None]) -> None:
-    def handle(batch: list[tuple[Any, Any]]) -> None:
-        for what, argument in batch:
-            if isinstance(what, int):
-                log.log(_LEVELS[what], "%s", argument)
-            else:
-                _call(what, argument)
+def _log(level: int, line: str) -> None:
+    """Writes a line of the core's LogLevel."""
+    if "logging" not in sys.modules:
+        # What logging does that nobody has set up; without it, which takes longer to import than this package, and at
+        # the program's end would change the exit status of Ctrl-C.
+        if level >= 2 and sys.stderr is not None:
+            print(line, file=sys.stderr)
+        return
+    import logging
 
+    levels = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+    logging.getLogger("intilery").log(levels[level], "%s", line)
+
+
+def _serve(queue: _native.CallbackQueue, run: Callable[[list[tuple[Any, Any]]], None]) -> None:
     while (batch := queue.pop()) is not None:
-        run(lambda batch=batch: handle(batch))  # type: ignore[misc]
+        if batch:
+            run(batch)
 
 
 class SystemThread:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import datetime
+import sys
 import threading
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Literal, Optional, TypeVar, Union
 
-from . import _callbacks, _errors, _lifecycle, _native, _reading, _values
-from ._reading import AsyncEvents, AsyncProfiles, Events, Profile, Profiles
+from . import _callbacks, _errors, _lifecycle, _native
 from ._results import Flush, Receipt, Sent, SourceVerification, Stats, Verification
 
+# What is seldom needed, or by some programs only, is imported there: docs/decisions/import-time.md.
 if TYPE_CHECKING:
+    import datetime
+
     from typing_extensions import Self, Unpack
 
     from ._options import Options
     from ._plan import Rows, SendManyOptions
+    from ._reading import AsyncEvents, AsyncProfiles, Events, Profile, Profiles
 
 _T = TypeVar("_T")
 _GivenUp = Optional[Callable[[], bool]]
@@ -28,6 +30,8 @@ _Ids = Iterable[Union[str, _native.Delivery]]
 
 async def _woken(wake_by: Callable[[Callable[[object], None]], object]) -> None:
     """Waits until the function that `wake_by` is given has been called, on any thread."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
 
@@ -39,19 +43,25 @@ async def _woken(wake_by: Callable[[Callable[[object], None]], object]) -> None:
     await woken.wait()
 
 
-async def _wait(delivery: _native.Delivery) -> Receipt:
-    if not delivery.done():
-        await _woken(delivery.add_done_callback)
+def _await_done(delivery: _native.Delivery) -> Generator[Any, None, Receipt]:
     return delivery.result()
+    yield
+
+
+def _convert_first(value: Any) -> object:
+    """In the place of `_values.convert` until it is needed."""
+    from . import _values
+
+    _native.register(convert=_values.convert, number_type=_values.Number)
+    return _values.convert(value)
 
 
 _native.register(
     make_error=_errors.make_error,
-    make_receipt=Receipt,
-    await_delivery=lambda delivery: _wait(delivery).__await__(),
+    receipt_type=Receipt,
+    await_done=_await_done,
     reopened=lambda client: client._start(),
-    convert=_values.convert,
-    number_type=_values.Number,
+    convert=_convert_first,
 )
 
 
@@ -81,7 +91,7 @@ class _Base(_native.ClientBase):
         given: dict[str, Any] = dict(options)
         functions = {name: given.pop(name, None) for name in ("default", "before_send", "on_error")}
         for name, value in given.items():
-            if isinstance(value, datetime.timedelta):
+            if hasattr(value, "total_seconds"):  # a timedelta
                 given[name] = value.total_seconds()
         _native.open(self, given, functions, from_env, self._outbox)
         self._start()
@@ -135,7 +145,8 @@ class _Base(_native.ClientBase):
 
     def _patience(self, kind: type[BaseException] | None) -> float | None:
         """How long leaving a `with` block waits. Whoever pressed Ctrl-C does not want to wait for the queue."""
-        hurried = kind is not None and issubclass(kind, (KeyboardInterrupt, asyncio.CancelledError))
+        cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", KeyboardInterrupt)
+        hurried = kind is not None and issubclass(kind, (KeyboardInterrupt, cancelled))
         return _native.exit_timeout(self) if hurried else None
 
     def _verify(
@@ -146,6 +157,8 @@ class _Base(_native.ClientBase):
         span: tuple[datetime.datetime | None, datetime.datetime | None],
         given_up: _GivenUp = None,
     ) -> Verification:
+        from . import _values
+
         ids = [message if isinstance(message, str) else message.message_id for message in messages]
         start, end = (None if moment is None else _values.unix_ms(moment) for moment in span)
         return Verification(*_native.verify(self, ids, user_id or "", timeout, given_up, start, end))
@@ -279,6 +292,8 @@ class Client(_Base):
             ValidationError: A mistake in the query. All else is raised where the events are taken: DeliveryError,
                 AuthError, TimeoutError, ClosedError.
         """
+        from . import _reading
+
         query = {
             "userId": user_id,
             "email": email,
@@ -290,7 +305,7 @@ class Client(_Base):
             "sort": sort,
             "limit": limit,
         }
-        return Events(_reading.events(self, timeout, query))
+        return _reading.Events(_reading.events(self, timeout, query))
 
     def profile(
         self,
@@ -315,11 +330,15 @@ class Client(_Base):
             TimeoutError: Reading took longer.
             ClosedError: The client is closed.
         """
+        from . import _reading
+
         return _reading.profile(self, timeout, {"userId": user_id, "email": email, "id": id}).take()
 
     def profiles(self, email: str | None = None, timeout: float | None = 30) -> Profiles:
         """All customers, or those who have an email. Raises as `events`."""
-        return Profiles(_reading.profiles(self, timeout, {"email": email}))
+        from . import _reading
+
+        return _reading.Profiles(_reading.profiles(self, timeout, {"email": email}))
 
     def send_many(
         self,
@@ -378,11 +397,15 @@ class AsyncClient(_Base):
         self._find_loop()
 
     def _find_loop(self) -> None:
+        import asyncio
+
         with contextlib.suppress(RuntimeError):  # made outside of a loop
             (self._whole or self)._loop.loop = asyncio.get_running_loop()
 
     async def _aside(self, work: Callable[[_GivenUp], _T]) -> _T:
         """Runs what blocks on another thread; a cancelled wait ends there, too, or the loop's end would wait for it."""
+        import asyncio
+
         given_up = threading.Event()
         try:
             return await asyncio.get_running_loop().run_in_executor(None, work, given_up.is_set)
@@ -397,12 +420,11 @@ class AsyncClient(_Base):
 
     async def close(self, timeout: float | None = None) -> Flush:
         """As `Client.close`."""
-        if (self._whole or self)._loop.loop is None or not _native.is_idle(
-            self
-        ):  # a callback that runs outside of a loop may take long
-            return await self._aside(partial(self._finish, timeout))
-        flush = self._finish(timeout)
-        await asyncio.sleep(0)  # for the last callbacks
+        loop = (self._whole or self)._loop
+        # A callback that runs outside of a loop may take long.
+        aside = loop.loop is None or not _native.is_idle(self)
+        flush = await self._aside(partial(self._finish, timeout)) if aside else self._finish(timeout)
+        await loop.idle()
         return flush
 
     async def drained(self) -> None:
@@ -436,6 +458,8 @@ class AsyncClient(_Base):
         timeout: float | None = 30,
     ) -> AsyncEvents:
         """As `Client.events`, for `async for`."""
+        from . import _reading
+
         query = {
             "userId": user_id,
             "email": email,
@@ -447,7 +471,7 @@ class AsyncClient(_Base):
             "sort": sort,
             "limit": limit,
         }
-        return AsyncEvents(self, _reading.events(self, timeout, query))
+        return _reading.AsyncEvents(self, _reading.events(self, timeout, query))
 
     async def profile(
         self,
@@ -458,12 +482,16 @@ class AsyncClient(_Base):
         timeout: float | None = 30,
     ) -> Profile | None:
         """As `Client.profile`."""
+        from . import _reading
+
         query = {"userId": user_id, "email": email, "id": id}
         return await _reading.profile(self, timeout, query).take_aside(self)
 
     def profiles(self, email: str | None = None, timeout: float | None = 30) -> AsyncProfiles:
         """As `Client.profiles`, for `async for`."""
-        return AsyncProfiles(self, _reading.profiles(self, timeout, {"email": email}))
+        from . import _reading
+
+        return _reading.AsyncProfiles(self, _reading.profiles(self, timeout, {"email": email}))
 
     async def send_many(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ._errors import IntileryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Receipt(NamedTuple):

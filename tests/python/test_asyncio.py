@@ -1,12 +1,31 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import subprocess
+import sys
 import threading
+import time
+import weakref
+from collections import Counter
 
 import pytest
 
-from intilery import DeliveryError
+from intilery import DeliveryError, Receipt
 from intilery.testing import Sandbox
+
+
+class Turns:
+    """Counts the turns of the running loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._loop = asyncio.get_running_loop()
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self.count += 1
+        self._loop.call_soon(self._turn)
 
 
 def test_deliveries_are_awaited(sandbox: Sandbox) -> None:
@@ -146,3 +165,81 @@ def test_a_cancelled_flush_loses_nothing(sandbox: Sandbox) -> None:
 
     asyncio.run(main())
     assert sandbox.event_count() == 1
+
+
+def test_a_batchs_receipts_wake_the_loop_once_and_come_in_slices(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> tuple[int, Counter[int]]:
+        wakes = 0
+        loop = asyncio.get_running_loop()
+        wake = loop.call_soon_threadsafe
+
+        def counted(*args: object) -> asyncio.Handle:
+            nonlocal wakes
+            wakes += 1
+            return wake(*args)  # type: ignore[arg-type]
+
+        async with sandbox.async_client(delivery="batch", flush_at=1_000, flush_interval=60) as client:
+            monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+            turns = Turns()
+            finished: Counter[int] = Counter()
+
+            async def wait() -> None:
+                assert (await client.track("u", "E")).route == "batch"
+                finished[turns.count] += 1
+
+            await asyncio.gather(*(wait() for _ in range(1_000)))
+            return wakes, finished
+
+    wakes, finished = asyncio.run(main())
+    assert wakes == 1
+    assert finished.total() == 1_000
+    assert max(finished.values()) <= 100
+
+
+def test_callbacks_that_take_their_time_leave_the_loop_its_turns(sandbox: Sandbox) -> None:
+    async def main() -> list[int]:
+        told: list[int] = []
+        async with sandbox.async_client(delivery="batch", flush_at=10, flush_interval=60) as client:
+            turns = Turns()
+
+            def slow(_: Receipt) -> None:
+                told.append(turns.count)
+                time.sleep(0.002)
+
+            for _ in range(10):
+                client.track("u", "E", on_delivery=slow)
+            await client.flush()
+        return told  # closing waits for callbacks
+
+    told = asyncio.run(main())
+    assert len(told) == len(set(told)) == 10
+
+
+def test_a_closed_loop_leaves_nothing_behind_and_the_next_one_works(sandbox: Sandbox) -> None:
+    sandbox.set_faults({"delay_ms": 200, "times": 1})
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def given_up() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        for _ in range(3):
+            task = asyncio.ensure_future(_receipt())
+        await asyncio.sleep(0)
+        assert not task.done()
+
+    async def _receipt() -> Receipt:
+        return await client.track("u", "E")
+
+    with sandbox.client() as client:
+        asyncio.run(given_up())
+        assert client.flush(timeout=10).remaining == 0
+        assert asyncio.run(_receipt()).delivered
+        gc.collect()
+        assert loops[0]() is None
+
+
+def test_the_package_brings_no_asyncio_along() -> None:
+    seldom = {"asyncio", "logging", "json", "datetime", "decimal", "dataclasses", "pathlib", "uuid"}
+    code = f"import sys; before = set(sys.modules); import intilery; print(({seldom} & set(sys.modules)) - before)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

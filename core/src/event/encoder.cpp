@@ -321,7 +321,7 @@ queue::EventPtr Encoder::write(const Draft& draft, MessageId& id, JsonWriter& ou
       if (draft.message_id.size() > 255) throw BadValue{"too_large", "must have at most 255 bytes", ""};
       out.string(draft.message_id);
     });
-    id = MessageId::from_caller(draft.message_id);
+    id = MessageId::from_caller(std::string(draft.message_id));
   } else {
     if (draft.origin) {
       id = derived_id(draft, moment, out.view().substr(body_at, body_size));

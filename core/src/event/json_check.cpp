@@ -2,7 +2,9 @@
 
 #include <simdjson.h>
 
+#include <array>
 #include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 namespace intilery::event {
@@ -148,6 +150,23 @@ class Walk {
   ondemand::document document_;
 };
 
+/// Whether a text is certainly right, which simdjson's other reader says in half the time. False: it takes a walk to say
+/// what is wrong, if anything; a number that no double can hold is not.
+bool is_plainly_valid(std::string_view text) {
+  constexpr std::size_t most = 16'384;  // what a thread keeps for this is some twenty times that
+  if (text.size() > most) return false;
+  struct Reader {
+    std::array<char, most + simdjson::SIMDJSON_PADDING> padded;
+    simdjson::dom::parser parser{most};
+    bool ready = parser.allocate(most, JsonWriter::max_depth) == simdjson::SUCCESS;
+  };
+  thread_local const auto reader = std::make_unique<Reader>();
+  if (!reader->ready) return false;
+  std::memcpy(reader->padded.data(), text.data(), text.size());
+  std::memset(reader->padded.data() + text.size(), ' ', simdjson::SIMDJSON_PADDING);
+  return reader->parser.parse(reader->padded.data(), text.size(), false).error() == simdjson::SUCCESS;
+}
+
 }  // namespace
 
 bool is_number(std::string_view text) {
@@ -184,6 +203,7 @@ std::string_view trim(std::string_view json) {
 }
 
 void check_json(std::string_view text, std::vector<JsonMember>* members, int levels) {
+  if (members == nullptr && levels >= JsonWriter::max_depth && is_plainly_valid(text)) return;
   Walk(text, levels).run(members);
 }
 

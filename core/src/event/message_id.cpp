@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <random>
+#include <utility>
 
 #include "event/blake2b.hpp"
 #include "fork.hpp"
@@ -111,9 +112,9 @@ void MessageId::derive(const std::array<std::span<const std::string_view>, 4>& p
   for (std::size_t i = 0; i < 4; ++i) ids[i] = of_version_8(digests[i]);
 }
 
-MessageId MessageId::from_caller(std::string_view text) {
+MessageId MessageId::from_caller(std::string text) {
   MessageId id;
-  id.custom_ = text;
+  id.custom_ = std::move(text);
   return id;
 }
 

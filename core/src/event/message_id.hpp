@@ -24,7 +24,7 @@ class MessageId {
   }
   /// The same in place: what was just written byte by byte is dear to copy.
   void renew(std::int64_t unix_ms);
-  static MessageId from_caller(std::string_view text);
+  static MessageId from_caller(std::string text);
   /// A UUIDv8 (RFC 9562, 5.8): BLAKE2b of 16 bytes over the parts, a zero byte after each, but for the bits of version
   /// and variant. The same parts give the same id.
   static MessageId derive(std::span<const std::string_view> parts);

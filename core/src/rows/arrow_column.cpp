@@ -62,7 +62,7 @@ char* digits_before(char* end, std::uint64_t high, std::uint64_t low) {
 }
 
 /// A decimal of two's complement, with as many digits behind the point as its type says.
-void write_decimal(JsonWriter& out, std::int64_t high, std::uint64_t low, int scale) {
+char* write_decimal(JsonWriter& out, char* at, std::int64_t high, std::uint64_t low, int scale) {
   const bool negative = high < 0;
   auto upper = static_cast<std::uint64_t>(high);
   if (negative) {
@@ -80,35 +80,34 @@ void write_decimal(JsonWriter& out, std::int64_t high, std::uint64_t low, int sc
     *(end - scale - 1) = '.';
   }
   if (negative) *--begin = '-';
-  out.literal({begin, static_cast<std::size_t>(end - begin)});
+  return out.literal(at, {begin, static_cast<std::size_t>(end - begin)});
 }
 
 /// Writes the shortest digits that give the number back, in the form that SQL has.
-void write_float(JsonWriter& out, double value, bool lenient) {
+char* write_float(JsonWriter& out, char* at, double value, bool lenient) {
   if (!std::isfinite(value)) {
     if (!lenient) event::refuse_not_finite(value);
-    return out.literal(std::isnan(value) ? "\"nan\"" : value < 0 ? "\"-inf\"" : "\"inf\"");
+    return out.literal(at, std::isnan(value) ? "\"nan\"" : value < 0 ? "\"-inf\"" : "\"inf\"");
   }
   const double size = std::fabs(value);
   const bool whole = value == std::trunc(value);
   const bool fixed = size == 0 || (size >= 1e-4 && size < 1e16);
-  if (fixed && !whole) return out.number(value);
+  if (fixed && !whole) return JsonWriter::number(at, value);
   if (fixed && size != 0 && size < 9007199254740992.0) {  // 2^53
-    out.integer(static_cast<std::int64_t>(value));
-    return out.fixed(".0");
+    return out.literal(JsonWriter::integer(at, static_cast<std::int64_t>(value)), ".0");
   }
   std::array<char, 48> text;
   const char* const end = std::to_chars(text.data(), text.data() + text.size(), value,
                                         fixed ? std::chars_format::fixed : std::chars_format::scientific)
                               .ptr;
-  out.literal({text.data(), static_cast<std::size_t>(end - text.data())});
-  if (fixed) out.fixed(".0");
+  at = out.literal(at, {text.data(), static_cast<std::size_t>(end - text.data())});
+  return fixed ? out.literal(at, ".0") : at;
 }
 
 }  // namespace
 
-void write_any_text(JsonWriter& out, std::string_view text) {
-  out.literal(nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+char* write_any_text(JsonWriter& out, char* at, std::string_view text) {
+  return out.literal(at, nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 ArrowColumn::Kind ArrowColumn::kind_of(std::string_view format) {
@@ -143,7 +142,7 @@ ArrowColumn::ArrowColumn(const ArrowSchema& schema) : kind_(kind_of(schema.forma
     if (kind_ != Kind::structure) continue;
     JsonWriter key;
     key.string(child.name);
-    key.colon();
+    key.literal(":");
     keys_.push_back({child.name, std::string(key.view())});
   }
 }
@@ -169,79 +168,82 @@ std::string_view ArrowColumn::text(std::int64_t row) const {
   return view_at(buffers_, at_ + row);
 }
 
-void ArrowColumn::write(JsonWriter& out, std::int64_t row, bool lenient) const {
-  if (is_null(row)) return out.null();
+char* ArrowColumn::write(JsonWriter& out, char* at, std::int64_t row, bool lenient) const {
+  if (is_null(row)) return JsonWriter::null(at);
   switch (kind_) {
     case Kind::null:
-      return;
+      break;
     case Kind::boolean:
-      return out.boolean(bit(values_, at_ + row));
+      return JsonWriter::boolean(at, bit(values_, at_ + row));
     case Kind::int8:
-      return out.integer(number<std::int8_t>(row));
+      return JsonWriter::integer(at, number<std::int8_t>(row));
     case Kind::uint8:
-      return out.integer(number<std::uint8_t>(row));
+      return JsonWriter::integer(at, number<std::uint8_t>(row));
     case Kind::int16:
-      return out.integer(number<std::int16_t>(row));
+      return JsonWriter::integer(at, number<std::int16_t>(row));
     case Kind::uint16:
-      return out.integer(number<std::uint16_t>(row));
+      return JsonWriter::integer(at, number<std::uint16_t>(row));
     case Kind::int32:
-      return out.integer(number<std::int32_t>(row));
+      return JsonWriter::integer(at, number<std::int32_t>(row));
     case Kind::uint32:
-      return out.integer(number<std::uint32_t>(row));
+      return JsonWriter::integer(at, number<std::uint32_t>(row));
     case Kind::int64:
-      return out.integer(number<std::int64_t>(row));
+      return JsonWriter::integer(at, number<std::int64_t>(row));
     case Kind::uint64:
-      return out.unsigned_integer(number<std::uint64_t>(row));
+      return JsonWriter::unsigned_integer(at, number<std::uint64_t>(row));
     case Kind::float64:
-      return write_float(out, number<double>(row), lenient);
+      return write_float(out, at, number<double>(row), lenient);
     case Kind::decimal32: {
       const std::int64_t value = number<std::int32_t>(row);
-      return write_decimal(out, value < 0 ? -1 : 0, static_cast<std::uint64_t>(value), scale_);
+      return write_decimal(out, at, value < 0 ? -1 : 0, static_cast<std::uint64_t>(value), scale_);
     }
     case Kind::decimal64: {
       const std::int64_t value = number<std::int64_t>(row);
-      return write_decimal(out, value < 0 ? -1 : 0, static_cast<std::uint64_t>(value), scale_);
+      return write_decimal(out, at, value < 0 ? -1 : 0, static_cast<std::uint64_t>(value), scale_);
     }
     case Kind::decimal128: {
       const auto* const halves = static_cast<const std::uint64_t*>(values_) + 2 * (at_ + row);
-      return write_decimal(out, static_cast<std::int64_t>(halves[1]), halves[0], scale_);
+      return write_decimal(out, at, static_cast<std::int64_t>(halves[1]), halves[0], scale_);
     }
     case Kind::utf8:
     case Kind::large_utf8:
     case Kind::utf8_view:
-      return lenient ? write_any_text(out, text(row)) : out.string(text(row));
+      return lenient ? write_any_text(out, at, text(row)) : out.string(at, text(row));
     case Kind::structure:
-      return write_members(out, row, lenient);
+      return write_members(out, at, row, lenient);
     case Kind::list: {
       const auto* const offsets = static_cast<const std::int32_t*>(values_) + at_ + row;
-      return write_items(out, offsets[0], offsets[1], lenient);
+      return write_items(out, at, offsets[0], offsets[1], lenient);
     }
     case Kind::large_list: {
       const auto* const offsets = static_cast<const std::int64_t*>(values_) + at_ + row;
-      return write_items(out, offsets[0], offsets[1], lenient);
+      return write_items(out, at, offsets[0], offsets[1], lenient);
     }
     case Kind::fixed_list:
-      return write_items(out, (at_ + row) * count_, (at_ + row + 1) * count_, lenient);
+      return write_items(out, at, (at_ + row) * count_, (at_ + row + 1) * count_, lenient);
   }
+  return JsonWriter::null(at);
 }
 
-void ArrowColumn::write_members(JsonWriter& out, std::int64_t row, bool lenient) const {
-  out.begin_object();
+char* ArrowColumn::write_members(JsonWriter& out, char* at, std::int64_t row, bool lenient) const {
+  at = out.open(at, '{');
   for (std::size_t i = 0; i < children_.size(); ++i) {
-    out.separate();
-    out.literal(keys_[i].json);
-    event::under(keys_[i].name, [&] { children_[i].write(out, row, lenient); });
+    at = out.literal(at, keys_[i].json);
+    at = event::under(keys_[i].name, [&] { return children_[i].write(out, at, row, lenient); });
+    *at++ = ',';
   }
-  out.end_object();
+  return out.close(at, '}');
 }
 
-void ArrowColumn::write_items(JsonWriter& out, std::int64_t from, std::int64_t to, bool lenient) const {
-  out.begin_array();
+char* ArrowColumn::write_items(JsonWriter& out, char* at, std::int64_t from, std::int64_t to, bool lenient) const {
+  at = out.open(at, '[');
   for (std::int64_t i = from; i < to; ++i) {
-    out.element();
-    event::under(static_cast<std::size_t>(i - from), [&] { children_.front().write(out, i, lenient); });
+    at = event::under(static_cast<std::size_t>(i - from), [&] {
+      return children_.front().write(out, out.room(at, JsonWriter::small), i, lenient);
+    });
+    *at++ = ',';
   }
-  out.end_array();
+  return out.close(at, ']');
 }
 
 }  // namespace intilery::rows

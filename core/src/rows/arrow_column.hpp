@@ -71,10 +71,10 @@ class ArrowColumn {
   std::string_view text(std::int64_t row) const;
   /// Of a column of 64-bit integers, where it is not null.
   std::int64_t integer(std::int64_t row) const { return static_cast<const std::int64_t*>(values_)[at_ + row]; }
-  /// Writes the value as JSON: decimals and integers exactly, a float with a point or an exponent, as SQL has it.
+  /// Writes the value as JSON at `at`, where there is room for what is small: decimals and integers exactly, a float with a point or an exponent, as SQL has it.
   /// \param lenient what JSON cannot hold becomes text.
   /// \throws BadValue
-  void write(event::JsonWriter& out, std::int64_t row, bool lenient) const;
+  char* write(event::JsonWriter& out, char* at, std::int64_t row, bool lenient) const;
 
  private:
   enum class Kind : std::uint8_t {
@@ -110,8 +110,8 @@ class ArrowColumn {
   Number number(std::int64_t row) const {
     return static_cast<const Number*>(values_)[at_ + row];
   }
-  void write_members(event::JsonWriter& out, std::int64_t row, bool lenient) const;
-  void write_items(event::JsonWriter& out, std::int64_t from, std::int64_t to, bool lenient) const;
+  char* write_members(event::JsonWriter& out, char* at, std::int64_t row, bool lenient) const;
+  char* write_items(event::JsonWriter& out, char* at, std::int64_t from, std::int64_t to, bool lenient) const;
 
   Kind kind_;
   int scale_ = 0;                      ///< Of decimals.
@@ -126,6 +126,6 @@ class ArrowColumn {
 };
 
 /// Writes text, with what is no UTF-8 replaced.
-void write_any_text(event::JsonWriter& out, std::string_view text);
+char* write_any_text(event::JsonWriter& out, char* at, std::string_view text);
 
 }  // namespace intilery::rows

@@ -13,34 +13,31 @@ using event::JsonWriter;
 
 namespace {
 
-/// Text that must be of a kind. \returns whether it is; then it is written.
-bool write_number(JsonWriter& out, std::string_view text) {
-  if (!event::is_number(text)) return false;
-  out.literal(text);
-  return true;
+/// Text that must be of a kind. \returns null: it is not.
+char* write_number(JsonWriter& out, char* at, std::string_view text) {
+  return event::is_number(text) ? out.literal(at, text) : nullptr;
 }
 
-bool write_boolean(JsonWriter& out, std::string_view text) {
+char* write_boolean(char* at, std::string_view text) {
   const auto is = [&](std::string_view word) {
     return std::equal(text.begin(), text.end(), word.begin(), word.end(),
                       [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; });
   };
-  if (!is("true") && !is("false")) return false;
-  out.boolean(is("true"));
-  return true;
+  return is("true") || is("false") ? JsonWriter::boolean(at, is("true")) : nullptr;
 }
 
-void write_cell(JsonWriter& out, const BodyColumn& column, const ArrowColumn& values, std::int64_t row, bool lenient) {
+char* write_cell(JsonWriter& out, char* at, const BodyColumn& column, const ArrowColumn& values, std::int64_t row,
+                 bool lenient) {
   using Form = BodyColumn::Form;
-  if (column.form == Form::value || values.is_null(row)) return values.write(out, row, lenient);
+  if (column.form == Form::value || values.is_null(row)) return values.write(out, at, row, lenient);
   const std::string_view text = values.text(row);
   if (column.form == Form::json) {
     const std::string_view json = event::trim(text);
     if (!lenient) event::check_json(json, nullptr, JsonWriter::max_depth - out.depth());
-    return out.literal(json);
+    return out.literal(at, json);
   }
-  if (column.form == Form::number ? write_number(out, text) : write_boolean(out, text)) return;
-  if (lenient) return write_any_text(out, text);
+  if (char* const end = column.form == Form::number ? write_number(out, at, text) : write_boolean(at, text)) return end;
+  if (lenient) return write_any_text(out, at, text);
   throw event::BadValue{"wrong_type", "is not of its column's kind; the values at the source's beginning decide that",
                         ""};
 }
@@ -60,7 +57,7 @@ ArrowStream::ArrowStream(ArrowArrayStream* stream, std::vector<BodyColumn> body,
   for (BodyColumn& column : body_) {
     JsonWriter key;
     key.string(column.name);
-    key.colon();
+    key.literal(":");
     column.key = key.view();
   }
 }
@@ -101,27 +98,29 @@ std::optional<std::int64_t> ArrowStream::integer(std::size_t column, std::int64_
 }
 
 void ArrowStream::write_body(JsonWriter& out, std::int64_t row) const {
-  out.begin_object();
-  write_members(out, row, false);
-  out.end_object();
+  out.reserve(JsonWriter::small);
+  char* const at = write_members(out, out.open(out.end(), '{'), row, false);
+  out.set_end(out.close(at, '}'));
 }
 
-void ArrowStream::write_members(JsonWriter& out, std::int64_t row) const {
+char* ArrowStream::write_members(JsonWriter& out, char* at, std::int64_t row) const {
   const int depth = out.depth();
   out.set_depth(-1'000);  // what is too deep for an event is shown all the same
-  write_members(out, row, true);
+  at = write_members(out, at, row, true);
   out.set_depth(depth);
+  return at;
 }
 
-void ArrowStream::write_members(JsonWriter& out, std::int64_t row, bool lenient) const {
+char* ArrowStream::write_members(JsonWriter& out, char* at, std::int64_t row, bool lenient) const {
   const std::size_t first = columns_.size() - body_.size();
   for (std::size_t i = 0; i < body_.size(); ++i) {
     const ArrowColumn& values = columns_[first + i];
     if (sparse_ && values.is_null(row)) continue;
-    out.separate();
-    out.literal(body_[i].key);
-    event::under(body_[i].name, [&] { write_cell(out, body_[i], values, row, lenient); });
+    at = out.literal(at, body_[i].key);
+    at = event::under(body_[i].name, [&] { return write_cell(out, at, body_[i], values, row, lenient); });
+    *at++ = ',';
   }
+  return at;
 }
 
 }  // namespace intilery::rows

@@ -49,11 +49,11 @@ class ArrowStream {
   /// \throws BadValue
   void write_body(event::JsonWriter& out, std::int64_t row) const;
   /// Writes the members of it, for people: what JSON cannot hold is text there.
-  void write_members(event::JsonWriter& out, std::int64_t row) const;
+  char* write_members(event::JsonWriter& out, char* at, std::int64_t row) const;
 
  private:
   [[noreturn]] void fail() const;
-  void write_members(event::JsonWriter& out, std::int64_t row, bool lenient) const;
+  char* write_members(event::JsonWriter& out, char* at, std::int64_t row, bool lenient) const;
 
   ArrowArrayStream* stream_;
   std::vector<BodyColumn> body_;
