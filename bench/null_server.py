@@ -3,7 +3,7 @@ request. What the clients are measured against.
 
     python bench/null_server.py [--bodies FILE]     # prints its URL, and serves until standard input ends
 
-`--bodies` writes each request's body down, one a line, so that what arrived can be counted afterwards (`arrived`).
+`--bodies` writes each request's query and body down, one a line, so that what arrived can be counted afterwards (`arrived`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import base64
 import gzip
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +33,7 @@ pid {folder}/pid;
 error_log {folder}/errors;
 events {{ worker_connections 4096; }}
 http {{
-  log_format body '$request_body';
+  log_format body '$args $request_body';
   access_log {log};
   default_type application/json;
   client_max_body_size 0;
@@ -80,7 +81,11 @@ def null_server(bodies: Path | None = None) -> Iterator[str]:
                     time.sleep(0.01)
                 yield f"http://127.0.0.1:{port}"
             finally:
-                server.terminate()
+                server.send_signal(signal.SIGQUIT)  # it writes down what it has answered before it ends
+                try:
+                    server.wait(5)
+                except subprocess.TimeoutExpired:
+                    server.kill()
 
 
 @contextmanager
@@ -91,17 +96,18 @@ def silent_server() -> Iterator[str]:
 
 
 def arrived(bodies: Path, mark: bytes) -> int:
-    """How often `mark` stands in the bodies, plain, compressed, or in a form's field, in base64 or not."""
+    """How often `mark` stands in what came, plain, compressed, or in a form's field, in base64 or not."""
     count = 0
     with bodies.open("rb") as lines:
         for line in lines:
-            body = line[:-1].decode("unicode_escape").encode("latin-1")
+            query, body = line[:-1].decode("unicode_escape").encode("latin-1").split(b" ", 1)
             if body.startswith(b"\x1f\x8b"):
                 body = gzip.decompress(body)
-            if body.startswith(b"data="):
-                body = unquote_to_bytes(body[5:].split(b"&")[0])
-                if body[:1] not in b"[{":
-                    body = base64.b64decode(body)
+            for form in (query, body):
+                if b"data=" in form[:64]:
+                    body = unquote_to_bytes(form.split(b"data=")[1].split(b"&")[0])
+                    if body[:1] not in b"[{":
+                        body = base64.b64decode(body)
             count += body.count(mark)
     return count
 
