@@ -2,6 +2,7 @@
 request. What the clients are measured against.
 
     python bench/null_server.py [--bodies FILE]     # prints its URL, and serves until standard input ends
+    python bench/null_server.py -- COMMAND …        # for a command, which finds the URL in INTILERY_BENCH_ENDPOINT
 
 `--bodies` writes each request's query and body down, one a line, so that what arrived can be counted afterwards (`arrived`).
 """
@@ -115,7 +116,12 @@ def arrived(bodies: Path, mark: bytes) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bodies", type=Path)
-    with null_server(parser.parse_args().bodies) as url:
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    given = parser.parse_args()
+    with null_server(given.bodies) as url:
+        if given.command:
+            command = given.command[given.command[0] == "--" :]
+            sys.exit(subprocess.run(command, env={**os.environ, "INTILERY_BENCH_ENDPOINT": url}).returncode)
         print(url, flush=True)
         sys.stdin.read()
 

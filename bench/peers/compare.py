@@ -99,7 +99,7 @@ def compare(rounds: int, events: int, only: list[str]) -> dict[str, dict[str, di
                 result["lost"] = count - there
                 if number == 0:
                     with silent_server() as url:
-                        result |= run(language, name, "queue", url, count)
+                        result["queue_bytes"] = run(language, name, "queue", url, count)["queue_bytes"]
                     result["events"] = count
                     result["version"] = peers.get(name.split()[0])
                     result["remark"] = REMARKS.get(f"{name}/{language}", REMARKS.get(name, ""))
