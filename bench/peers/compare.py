@@ -117,7 +117,13 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--install", action="store_true", help="do no more than that")
     given = parser.parse_args()
+    if given.install:
+        for language, peers in VERSIONS.items():
+            for name in peers:
+                install(language, name)
+        return
     results = compare(given.rounds, given.events, given.only)
     if given.json:
         print(json.dumps(results))
