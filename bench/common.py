@@ -15,9 +15,7 @@ ORDER: dict[str, Any] = json.loads(Path(__file__).with_name("payload.json").read
 def client(url: str, **options: Any) -> Client:
     """A client that nothing slows but the machine."""
     given: dict[str, Any] = {"delivery": "batch", "rate_limit": 100_000, "max_queue_bytes": 4_000_000_000, **options}
-    return Client(
-        client_id="hea", account_id="hea", brand_id="HEA", auth_token="sandbox-token", endpoint=url, **given
-    )
+    return Client(client_id="hea", account_id="hea", brand_id="HEA", auth_token="sandbox-token", endpoint=url, **given)
 
 
 def tell(result: dict[str, Any], as_json: bool) -> None:

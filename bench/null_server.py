@@ -4,7 +4,7 @@ request. What the clients are measured against.
     python bench/null_server.py [--bodies FILE]     # prints its URL, and serves until standard input ends
     python bench/null_server.py -- COMMAND …        # for a command, which finds the URL in INTILERY_BENCH_ENDPOINT
 
-`--bodies` writes each request's query and body down, one a line, so that what arrived can be counted afterwards (`arrived`).
+`--bodies` writes each request's query and body down, one a line, so that what arrived can be counted (`arrived`).
 """
 
 from __future__ import annotations

@@ -29,7 +29,16 @@ def main() -> None:
     given = parser.parse_args()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
     run(*pip, "-w", FOLDER, ROOT)
     package = run("npm", "pack", "--silent", "--pack-destination", FOLDER).strip()
     npm = ["npm", "install", "--prefix", FOLDER, "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]

@@ -34,8 +34,14 @@ from null_server import arrived, null_server, silent_server  # noqa: E402
 
 MARK = b"50314b8e9bcf000000000000"  # the order's id, which stands in each event once
 VERSIONS: dict[str, dict[str, str]] = json.loads((HERE / "versions.json").read_text())
-# How many of the events the slow ones get: one request an event and the caller waits; or a call costs more, the more wait.
-SHARE = {"customerio": 0.1, "snowplow-tracker": 0.25, "customerio-node": 0.25, "mixpanel/node": 0.25, "@rudderstack/rudder-sdk-node": 0.1}
+# The part of the events that the slow ones get: those that wait in the call, or whose calls cost more, the more wait.
+SHARE = {
+    "customerio": 0.1,
+    "snowplow-tracker": 0.25,
+    "customerio-node": 0.25,
+    "mixpanel/node": 0.25,
+    "@rudderstack/rudder-sdk-node": 0.1,
+}
 REMARKS = {
     "customerio": "each call sends, and waits",
     "mixpanel": "`BufferedConsumer`: each 50th call sends, and waits",
