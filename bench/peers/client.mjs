@@ -124,7 +124,11 @@ function inTurns(send) {
       waiting.push(order)
       next()
     },
-    () => new Promise((resolve) => (open === 0 ? resolve() : (idle = resolve))),
+    () =>
+      new Promise((resolve) => {
+        idle = resolve
+        next()
+      }),
     false, // what waits, waits here
   ]
 }
