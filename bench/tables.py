@@ -68,13 +68,13 @@ def peer_table(clients: dict[str, Figures]) -> list[str]:
     for name, client in clients.items():
         shown = ["-" if client.get(key) is None else f"{client[key]:,.{digits}f}" for key, _, digits in columns]
         label = f"**{name}**" if name == "intilery" else f"{name} {client['version']}"
-        lost = f"{client['lost']:,} of {client['events']:,}"
+        lost = f"{client['lost']:,} of {client['events']:,}" if "lost" in client else "-"
         lines.append(f"| {label} | " + " | ".join(shown) + f" | {lost} | {client['remark']} |")
     return lines
 
 
 def plot(language: str, clients: dict[str, Figures], path: Path) -> None:
-    """Bars for what a table says; the logarithm, since ours would not be seen otherwise."""
+    """Bars, logarithmic: ours would not be seen otherwise."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -149,7 +149,7 @@ def page(results: Results, arguments: Callable[[Subject], str], images: Path | N
         if images:
             path = images / f"performance-{language}.svg"
             plot(language, peers[language], path)
-            parts[language] += ["", f"![What the table says, as bars](images/{path.name})"]
+            parts[language] += ["", f"![The table as bars, logarithmic](images/{path.name})"]
     for name, lines in parts.items():
         text = text.replace(f"<!-- {name} -->", "\n".join(lines))
     return text

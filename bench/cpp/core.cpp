@@ -8,7 +8,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -20,24 +19,18 @@
 #include "event/json_value.hpp"
 #include "event/json_writer.hpp"
 #include "intilery/intilery.hpp"
+#include "payload.hpp"
 #include "queue/bounded_queue.hpp"
 
 namespace {
 
 using namespace intilery;
+using bench::order;
+using bench::order_text;
 
 constexpr std::int64_t calls_between_flushes = 20'000;
 constexpr std::string_view user = "ABC/123456";
 constexpr std::string_view name = "Order Completed";
-
-const nlohmann::json& order() {
-  static const nlohmann::json value = nlohmann::json::parse(std::ifstream(INTILERY_BENCH_PAYLOAD));
-  return value;
-}
-const std::string& order_text() {
-  static const std::string text = order().dump();
-  return text;
-}
 
 Options options() {
   const char* endpoint = std::getenv("INTILERY_BENCH_ENDPOINT");

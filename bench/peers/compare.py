@@ -73,7 +73,7 @@ def install(language: str, name: str) -> Path:
 
 def run(language: str, name: str, mode: str, url: str, events: int) -> dict[str, Any]:
     folder = None if name == "intilery" else install(language, name)
-    environment = dict(os.environ)
+    environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     if language == "python":
         command = [sys.executable, str(HERE / "client.py"), name, mode, url, str(events)]
         if folder:
@@ -82,38 +82,63 @@ def run(language: str, name: str, mode: str, url: str, events: int) -> dict[str,
         command = ["node", str(HERE / "client.mjs"), name, mode, url, str(events), str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
-        raise SystemExit(f"{name}, {mode}: {done.stderr[-2000:]}")
+        raise RuntimeError(done.stderr[-2000:])
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def send(language: str, name: str, events: int) -> dict[str, Any]:
+    """One round to a server that answers, and what became of the events."""
+    with tempfile.TemporaryDirectory() as folder:
+        bodies = Path(folder, "bodies")
+        with null_server(bodies) as url:
+            result = run(language, name, "send", url, events)
+        there = arrived(bodies, MARK)
+    result["arrived_us"] = result["cpu_us"] * events / there if there else None
+    result["lost"] = events - there
+    return result
+
+
+def best(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """The least of each figure; of the losses the most."""
+    figures: dict[str, Any] = {}
+    for key in rounds[0]:
+        values = [each[key] for each in rounds if each[key] is not None]
+        figures[key] = (max if key == "lost" else min)(values, default=None)
+    return figures
 
 
 def compare(rounds: int, events: int, only: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
     results: dict[str, dict[str, dict[str, Any]]] = {}
     for language, peers in VERSIONS.items():
-        best: dict[str, dict[str, Any]] = {}
-        for number in range(rounds):
-            for name in ("intilery", *peers, *(["mixpanel track_batch"] if language == "node" else [])):
-                if only and name not in only:
+        names = ["intilery", *peers, *(["mixpanel track_batch"] if language == "node" else [])]
+        names = [name for name in names if not only or name in only]
+        counts = {name: int(events * SHARE.get(f"{name}/{language}", SHARE.get(name, 1))) for name in names}
+        measured: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        queued: dict[str, Any] = {}
+        failed: dict[str, str] = {}
+        for _ in range(rounds):
+            for name in names:
+                if name in failed:
                     continue
-                count = int(events * SHARE.get(f"{name}/{language}", SHARE.get(name, 1)))
-                with tempfile.TemporaryDirectory() as folder:
-                    bodies = Path(folder, "bodies")
-                    with null_server(bodies) as url:
-                        result = run(language, name, "send", url, count)
-                    there = arrived(bodies, MARK)
-                result["arrived_us"] = result["cpu_us"] * count / there if there else None
-                result["lost"] = count - there
-                if number == 0:
-                    with silent_server() as url:
-                        result["queue_bytes"] = run(language, name, "queue", url, count)["queue_bytes"]
-                    result["events"] = count
-                    result["version"] = peers.get(name.split()[0])
-                    result["remark"] = REMARKS.get(f"{name}/{language}", REMARKS.get(name, ""))
-                    best[name] = result
-                else:
-                    best[name].update({key: value for key, value in result.items() if value < best[name][key]})
-                print(f"{language} {name}: {result['cpu_us']:.2f} us", file=sys.stderr)
-        results[language] = best
+                try:
+                    measured[name].append(send(language, name, counts[name]))
+                    if name not in queued:
+                        with silent_server() as url:
+                            queued[name] = run(language, name, "queue", url, counts[name])["queue_bytes"]
+                except (RuntimeError, subprocess.SubprocessError) as error:
+                    print(f"{language} {name}: {error}", file=sys.stderr)
+                    failed[name] = "did not run"
+        results[language] = {
+            name: {
+                **(best(measured[name]) if name not in failed else {}),
+                "queue_bytes": queued.get(name),
+                "events": counts[name],
+                "version": peers.get(name.split()[0]),
+                "remark": failed.get(name) or REMARKS.get(f"{name}/{language}") or REMARKS.get(name, ""),
+            }
+            for name in names
+        }
     return results
 
 
