@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -53,15 +54,26 @@ def run(name: str, subject: Subject, arguments: str, environment: dict[str, str]
     if words[0] == "python":
         words[0] = sys.executable
     started = time.monotonic()
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=environment)
+    pipe = subprocess.PIPE
+    program = subprocess.Popen(
+        words, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
+    )
+    try:
+        output, errors = program.communicate(timeout=600)
+    except subprocess.TimeoutExpired:
+        return "not measured: it took over ten minutes"
+    finally:
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)  # its servers too
+            program.communicate()
     print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     try:
-        figures = json.loads(done.stdout.splitlines()[-1])
+        figures = json.loads(output.splitlines()[-1])
         assert isinstance(figures, dict)
         return figures
     except (ValueError, IndexError, AssertionError):
-        print(f"{name}: {' '.join(words)}: status {done.returncode}\n{done.stderr[-2000:]}", file=sys.stderr)
-        return f"not measured: it ended with status {done.returncode}"
+        print(f"{name}: {' '.join(words)}: status {program.returncode}\n{errors[-2000:]}", file=sys.stderr)
+        return f"not measured: it ended with status {program.returncode}"
 
 
 def smoke() -> int:
