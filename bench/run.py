@@ -46,7 +46,7 @@ def sandbox() -> Iterator[str]:
             server.terminate()
 
 
-def run(name: str, subject: Subject, arguments: str, environment: dict[str, str]) -> Figures | str:
+def run(name: str, subject: Subject, arguments: str, environment: dict[str, str], patience: int) -> Figures | str:
     """The figures, or why there are none."""
     if not program_of(subject.command).exists():
         return "not measured: there is no program"
@@ -59,9 +59,9 @@ def run(name: str, subject: Subject, arguments: str, environment: dict[str, str]
         words, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
     )
     try:
-        output, errors = program.communicate(timeout=600)
+        output, errors = program.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
-        return "not measured: it took over ten minutes"
+        return f"not measured: it took over {patience} seconds"
     finally:
         if program.poll() is None:
             os.killpg(program.pid, signal.SIGKILL)  # its servers too
@@ -84,7 +84,7 @@ def smoke() -> int:
         for name, subject in SUBJECTS.items():
             if subject.smoke is None or not program_of(subject.command).exists():
                 continue
-            results = {name: run(name, subject, subject.smoke, environment)}
+            results = {name: run(name, subject, subject.smoke, environment, patience=60)}
             for row in GOALS + OTHERS:
                 if row.subject == name and (said := cells(row, results)[0]).startswith("not measured"):
                     print(f"{name}: {row.what}: {said}")
@@ -109,7 +109,7 @@ def main() -> int:
 
     for name, subject in SUBJECTS.items():
         if given.only is None or name in given.only:
-            results[name] = run(name, subject, arguments(subject), dict(os.environ))
+            results[name] = run(name, subject, arguments(subject), dict(os.environ), patience=600)
     FOLDER.mkdir(parents=True, exist_ok=True)
     whole = not given.quick and given.only is None
     (FOLDER / ("figures.json" if whole else "quick.json")).write_text(json.dumps(results, indent=1))

@@ -1,4 +1,4 @@
-"""`send_many` of a frame in memory and of the same as Parquet, beside polars' `write_ndjson`: rows a second, processor time.
+"""Rows a second of `send_many`, of a frame in memory and of the same as Parquet, beside polars' `write_ndjson`.
 
     python bench/send_many.py [ROWS] [--rounds 3] [--json]     # 500,000 rows
 
