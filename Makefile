@@ -8,11 +8,11 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults campaign soak docs clean
+.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 15
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 build: build/.cpp build/.python build/.node ## Build the three clients, usable in place: .venv, this folder for npm, build/install.
 
@@ -50,6 +50,12 @@ campaign: build ## 50,000 events from each language in each mode to a strict ser
 soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
 	python tests/campaign/soak.py
 
+bench: build/.bench ## Measure everything, other services' clients too, and write docs/performance.md (under twenty minutes).
+	python bench/run.py
+
+bench-quick: build/.bench ## The same, less exact, to the terminal (two minutes).
+	python bench/run.py --quick
+
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
 
@@ -86,4 +92,15 @@ build/.python: .venv/.packages $(core_files) $(python_files)
 
 build/.node: .venv/.packages node_modules/.packages $(core_files) $(node_files)
 	npm run --silent build
+	@mkdir -p $(@D) && touch $@
+
+build/.bench: build/.cpp build/.python build/.node build/.bench-packages $(wildcard bench/cpp/*)
+	cmake --preset bench > /dev/null
+	cmake --build --preset bench -- --quiet
+	@mkdir -p $(@D) && touch $@
+
+build/.bench-packages: .venv/.packages packaging/system-packages bench/peers/versions.json
+	packaging/system-packages bench
+	python -m pip install --disable-pip-version-check -q --group bench
+	python bench/peers/compare.py --install
 	@mkdir -p $(@D) && touch $@

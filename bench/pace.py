@@ -1,6 +1,6 @@
 """What clients make of an account's rate, over a real minute.
 
-    python bench/pace.py [--seconds 60] [--clients 1] [--redis]
+    python bench/pace.py [--seconds 60] [--clients 1] [--redis] [--json]
 
 The sandbox plays the account (100 requests a second, a burst of 500), `--clients` processes have more to send than they
 may, one request an event. Prints what the server would have granted and what was used of it, the requests answered 429,
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+
+from common import tell
 
 from intilery import Client
 from intilery.testing import Sandbox
@@ -69,7 +71,7 @@ def redis():
             server.kill()
 
 
-def run(seconds: float, clients: int, store: str) -> None:
+def run(seconds: float, clients: int, store: str, as_json: bool) -> None:
     with Sandbox(rate_limit=RATE, burst=BURST, max_stored_bytes=1_000_000) as sandbox:
         command = [sys.executable, __file__, "--send", sandbox.url, "--seconds", str(seconds), "--store", store]
         senders = [
@@ -92,6 +94,10 @@ def run(seconds: float, clients: int, store: str) -> None:
     refused = sum(result["refused"] for result in results)
     granted = BURST + RATE * seconds
     shares = sorted(result["accepted"] * clients / accepted for result in results)
+    if as_json:
+        figures = {"accepted": accepted, "granted": granted, "refused": refused, "used_ratio": accepted / granted}
+        tell({**figures, "least_share_ratio": shares[0], "most_share_ratio": shares[-1]}, as_json=True)
+        return
     print(
         f"{clients} clients, {seconds:g} s{', sharing a store' if store else ''}: "
         f"{accepted} of {granted:.0f} requests that the server would have granted ({accepted / granted:.1%}; "
@@ -105,6 +111,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=1)
     parser.add_argument("--redis", action="store_true")
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("--store", default="", help=argparse.SUPPRESS)
     parser.add_argument("--send", metavar="URL", help=argparse.SUPPRESS)
     parser.add_argument("--name", default="", help=argparse.SUPPRESS)
@@ -113,9 +120,9 @@ def main() -> None:
         send(given.send, given.name, given.seconds, given.store)
     elif given.redis:
         with redis() as store:
-            run(given.seconds, given.clients, store)
+            run(given.seconds, given.clients, store, given.json)
     else:
-        run(given.seconds, given.clients, "")
+        run(given.seconds, given.clients, "", given.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a tracking plan adds to the cost of track(), with a typical event of ten properties.
 
-    .venv/bin/python bench/plan_cost.py [rounds]
+    .venv/bin/python bench/plan_cost.py [rounds] [--json]
 
 Two clients that differ in nothing but the plan take turns. As in track_cost.py, the events go to a sandbox in another
 process. Prints the ratio of the best rounds, and the median of the rounds' ratios. The limit is 1.5.
@@ -15,9 +15,12 @@ import sys
 import time
 from typing import Any
 
+from common import tell
+
 from intilery import Client
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+AS_JSON = "--json" in sys.argv
+ROUNDS = int(next((word for word in sys.argv[1:] if word.isdigit()), 40))
 SLICES = 20
 CALLS = 100  # in a slice
 
@@ -98,9 +101,13 @@ def main() -> None:
     sandbox.communicate()
     if failed:
         raise SystemExit(f"{failed} events failed: the measured time means nothing")
+    ratios = [planned / plain for plain, planned in zip(*times)]
+    if AS_JSON:
+        figures = {"plain_ns": min(times[0]), "planned_ns": min(times[1]), "ratio": min(times[1]) / min(times[0])}
+        tell({**figures, "median_ratio": statistics.median(ratios)}, as_json=True)
+        return
     for name, values in zip(("without a plan", "with a plan"), times):
         print(f"{name}: min {min(values):.0f} ns, median {statistics.median(values):.0f} ns")
-    ratios = [planned / plain for plain, planned in zip(*times)]
     print(f"ratio: min {min(times[1]) / min(times[0]):.2f}, median of rounds {statistics.median(ratios):.2f}")
 
 

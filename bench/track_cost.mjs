@@ -1,49 +1,21 @@
 /**
  * What one track() costs the caller, against JSON.stringify of the same object, in one run with alternating rounds.
  *
- *     node --expose-gc bench/track_cost.mjs [rounds]
+ *     node --expose-gc bench/track_cost.mjs [rounds] [--json]
  *
  * The events go to the in-process sandbox, so the client's own thread and the event loop work as they do in a program.
  * Prints what the quickest tenth of the slices and their median took: other programs on the machine disturb the rest.
  */
 
+import { readFileSync } from 'node:fs'
 import { Client } from '../node/index.mjs'
 
-const rounds = Number(process.argv[2] ?? 40)
+const asJson = process.argv.includes('--json')
+const rounds = Number(process.argv.slice(2).find((word) => /^\d+$/.test(word)) ?? 40)
 const slices = 20
 const perSlice = 100
 
-const order = {
-  order_id: '50314b8e9bcf000000000000',
-  affiliation: 'Web Store',
-  total: 27.5,
-  subtotal: 22.5,
-  revenue: 25.25,
-  shipping: 3,
-  tax: 2,
-  discount: 2.5,
-  coupon: 'summer-24',
-  currency: 'GBP',
-  first: true,
-  products: [
-    {
-      product_id: '507f1f77bcf86cd799439011',
-      sku: '45790-32',
-      name: 'Monopoly: 3rd Edition',
-      price: 19.95,
-      quantity: 1,
-      category: 'Games',
-    },
-    {
-      product_id: '505bd76785ebb509fc183733',
-      sku: '46493-32',
-      name: 'Uno Card Game',
-      price: 3,
-      quantity: 2,
-      category: 'Games',
-    },
-  ],
-}
+const order = JSON.parse(readFileSync(new URL('payload.json', import.meta.url)))
 
 /** Nanoseconds for each of `perSlice` calls. */
 function time(call) {
@@ -92,7 +64,12 @@ const tenth = (values) => quantile(values, 0.1)
 const median = (values) => quantile(values, 0.5)
 const show = (values) => `${tenth(values).toFixed(0)} ns, median ${median(values).toFixed(0)} ns`
 const ratio = (of) => (of(tracked) / of(stringified)).toFixed(2)
-console.log(`an object of ${size / rounds / slices / perSlice} bytes, ${rounds * slices} slices of ${perSlice} calls`)
-console.log(`JSON.stringify: quickest tenth ${show(stringified)}`)
-console.log(`client.track:   quickest tenth ${show(tracked)}`)
-console.log(`ratio: quickest tenth ${ratio(tenth)}, median ${ratio(median)}`)
+if (asJson) {
+  const figures = { track_ns: tenth(tracked), stringify_ns: tenth(stringified), ratio: Number(ratio(tenth)) }
+  console.log(JSON.stringify({ ...figures, median_ratio: Number(ratio(median)) }))
+} else {
+  console.log(`an object of ${size / rounds / slices / perSlice} bytes, ${rounds * slices} slices of ${perSlice} calls`)
+  console.log(`JSON.stringify: quickest tenth ${show(stringified)}`)
+  console.log(`client.track:   quickest tenth ${show(tracked)}`)
+  console.log(`ratio: quickest tenth ${ratio(tenth)}, median ${ratio(median)}`)
+}

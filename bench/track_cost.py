@@ -1,6 +1,6 @@
 """What one track() costs the caller, against orjson.dumps of the same dict, in one run with alternating rounds.
 
-    .venv/bin/python bench/track_cost.py [rounds]
+    .venv/bin/python bench/track_cost.py [rounds] [--json]
 
 The events go to a sandbox in another process, so that the client's own thread works as it does in a program. Prints the
 ratio of the best rounds, and of the medians.
@@ -16,31 +16,14 @@ import time
 from typing import Callable
 
 import orjson
+from common import ORDER, tell
 
 from intilery import Client
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+AS_JSON = "--json" in sys.argv
+ROUNDS = int(next((word for word in sys.argv[1:] if word.isdigit()), 40))
 SLICES = 20
 CALLS = 100  # in a slice
-
-ORDER = {
-    "order_id": "50314b8e9bcf000000000000",
-    "affiliation": "Web Store",
-    "total": 27.5,
-    "subtotal": 22.5,
-    "revenue": 25.25,
-    "shipping": 3,
-    "tax": 2,
-    "discount": 2.5,
-    "coupon": "summer-24",
-    "currency": "GBP",
-    "first": True,
-    "products": [
-        {"product_id": "507f1f77bcf86cd799439011", "sku": "45790-32", "name": "Monopoly: 3rd Edition", "price": 19.95,
-         "quantity": 1, "category": "Games"},
-        {"product_id": "505bd76785ebb509fc183733", "sku": "46493-32", "name": "Uno Card Game", "price": 3},
-    ],
-}  # fmt: skip
 
 
 def measure(call: Callable[[], object]) -> float:
@@ -81,10 +64,14 @@ def main() -> None:
     sandbox.communicate()
     if failed:
         raise SystemExit(f"{failed} events failed: the measured time means nothing")
+    ratios = [track / dump for track, dump in zip(tracked, dumped)]
+    if AS_JSON:
+        figures = {"track_ns": min(tracked), "dumps_ns": min(dumped), "ratio": min(tracked) / min(dumped)}
+        tell({**figures, "median_ratio": statistics.median(ratios)}, as_json=True)
+        return
     print(f"a dict of {len(orjson.dumps(ORDER))} bytes, {ROUNDS} rounds of {SLICES * CALLS} calls")
     for name, values in (("orjson.dumps", dumped), ("client.track", tracked)):
         print(f"{name}: min {min(values):.0f} ns, median {statistics.median(values):.0f} ns")
-    ratios = [track / dump for track, dump in zip(tracked, dumped)]
     print(f"ratio: min {min(tracked) / min(dumped):.2f}, median of rounds {statistics.median(ratios):.2f}")
 
 
