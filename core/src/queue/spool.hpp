@@ -2,13 +2,17 @@
 /// Events on disk, so that they outlive the process.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "brands.hpp"
@@ -58,11 +62,17 @@ class Spool {
   class Forks;
   struct Caller;
 
-  void insert(const std::vector<Caller*>& group);
+  void insert(std::span<Caller* const> group);
   /// Makes the own file if there is none; again, with all that it held, if somebody removed it.
   /// \throws SpoolError.
   void restore_own();
-  void forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows);
+  /// Rows by file.
+  using Rows = std::vector<std::pair<std::uint16_t, std::int64_t>>;
+  void forget(const Rows& rows);
+  /// Removes some of the rows that a file need not keep. \returns whether there are more that can be removed now.
+  bool forget_some(std::size_t file);
+  /// Locks `mutex_` for what callers need not wait for, in a moment when no caller has it or wants it.
+  std::unique_lock<std::mutex> lock_between_calls();
   EventList adopt(const std::string& path);
   /// Reads a file and keeps it locked, if it is there for us to take. \returns whether it is damaged.
   bool take_over(const std::string& path, EventList& events);
@@ -75,15 +85,17 @@ class Spool {
   std::mutex mutex_;                          ///< Held wherever SQLite works; guards what follows.
   std::vector<std::unique_ptr<File>> files_;  ///< The own one, then the adopted; null when emptied.
   bool closed_ = false;
-  std::unique_ptr<DeadLetters> dead_letters_;                        ///< Opened when there is one.
-  std::vector<std::pair<std::uint16_t, std::int64_t>> unforgotten_;  ///< Rows that could not be removed yet.
+  std::unique_ptr<DeadLetters> dead_letters_;  ///< Opened when there is one.
   bool complained_ = false;
-  std::chrono::steady_clock::time_point try_again_{};  ///< To remove them, if that failed.
+  std::chrono::steady_clock::time_point try_again_{};  ///< To remove rows, if that failed.
 
-  std::mutex group_mutex_;  ///< Guards the callers who wait for an fsync.
-  std::condition_variable group_changed_;
-  std::vector<Caller*> group_;
+  std::mutex group_mutex_;  ///< Guards the callers who wait while one commits for himself and others.
+  std::vector<Caller*> group_;                         ///< Who comes first of them commits next, for all of them.
   bool committing_ = false;
+  unsigned group_number_ = 0;                          ///< Of those in `group_`.
+  std::condition_variable turn_;                       ///< For him.
+  std::array<std::condition_variable, 2> committed_;   ///< For the others, by the last bit of their group's number.
+  std::atomic<int> callers_{0};                        ///< Who have `mutex_` or want it.
 
   /// Has forks wait for `mutex_` while it lives.
   struct Registration {
