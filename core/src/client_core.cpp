@@ -195,6 +195,7 @@ struct ClientCore::Impl {
       } else if (!queue.sleep_until(nap.wake_at)) {
         timeout = milliseconds(0);
       }
+      if (spool && spool->tidy()) timeout = std::min(timeout, rest);
       std::vector<transport::Response> responses = transport->poll(timeout);
       now = Clock::now();
       for (transport::Response& response : responses) engine.handle(std::move(response), now);

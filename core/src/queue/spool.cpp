@@ -25,13 +25,19 @@ namespace intilery::queue {
 namespace {
 
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 namespace fs = std::filesystem;
 
 /// An empty file that takes so much of the disk is made small again.
 constexpr std::uintmax_t shrink_at = 1'000'000;
 
-/// How many rows are removed before the next caller has his turn: some tenths of a millisecond.
+/// How many rows are removed before the next caller has his turn, a tenth of a millisecond's worth, and in a call.
 constexpr std::size_t forget_at_once = 256;
+constexpr std::size_t forget_in_call = 64;
+
+/// Rows go when no caller came for so long, or so late.
+constexpr auto between_calls = 500us;
+constexpr auto forget_within = 100ms;
 
 void make_folder(const fs::path& folder) {
   std::error_code failed;
@@ -181,6 +187,7 @@ class Spool::File {
   bool has_unneeded() const { return !unneeded_.empty(); }
   bool needs_any() const { return unneeded_.size() < live_; }
   void add_unneeded(std::int64_t row) { unneeded_.push_back(row); }
+  void add_unneeded(const std::vector<std::int64_t>& rows) { unneeded_.insert(unneeded_.end(), rows.begin(), rows.end()); }
   /// Removes up to `count` of them, which should be added in order: rows side by side go together.
   Database::Result remove_unneeded(std::size_t count) {
     if (!std::is_sorted(unneeded_.begin(), unneeded_.end(), std::greater<>())) {
@@ -311,6 +318,7 @@ void Spool::close() {
   } catch (const IntileryError& error) {
     log_(LogLevel::error, error.what());
   }
+  if (files_.front()) remove_own_unneeded(unneeded_.max_size());
   for (std::unique_ptr<File>& file : files_) {
     if (file) File::leave(file);
   }
@@ -394,9 +402,7 @@ void Spool::set_aside(const std::string& path, EventList& events) {
 }
 
 void Spool::insert(std::span<Caller* const> group) {
-  callers_.fetch_add(1, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
-  callers_.fetch_sub(1, std::memory_order_relaxed);
   std::optional<ErrorInfo> failed;
   if (closed_) {
     failed = {.kind = ErrorKind::closed, .code = "closed", .message = "the client is closed"};
@@ -433,6 +439,8 @@ void Spool::insert(std::span<Caller* const> group) {
   }
   if (result.code == SQLITE_OK) {
     own.count_inserted(group.size());
+    last_call_.store(Clock::now(), std::memory_order_relaxed);
+    if (help_wanted_) remove_own_unneeded(forget_in_call);
     return;
   }
   for (Caller* caller : group) {
@@ -457,22 +465,37 @@ void Spool::restore_own() {
   own = std::move(restored);
 }
 
+void Spool::gather(std::unique_lock<std::mutex>& lock) {
+  const TimePoint until = Clock::now() + last_commit_ / 4;
+  while (companions_ > 0 && group_.size() <= companions_ && Clock::now() < until) {
+    lock.unlock();
+    std::this_thread::yield();
+    lock.lock();
+  }
+}
+
 void Spool::store(Event& event) {
   Caller self{.event = &event, .code = SQLITE_OK, .why = {}, .done = false};
   std::unique_lock lock(group_mutex_);
   const bool wait = committing_;
-  if (wait || !group_.empty()) group_.push_back(&self);
+  const bool share = wait || !group_.empty() || companions_ > 0;
+  if (share) group_.push_back(&self);
   if (wait) committed_[group_number_ % 2].wait(lock, [&] { return self.done || !committing_; });
   if (!self.done) {
     // Whoever comes when nobody commits does so for all that came meanwhile.
     committing_ = true;
+    if (options_.spool_sync == SpoolSync::power) gather(lock);
     const std::vector<Caller*> shared = std::exchange(group_, {});
     const unsigned number = group_number_++;
     lock.unlock();
+    const TimePoint started = Clock::now();
     Caller* const alone = &self;
     insert(shared.empty() ? std::span<Caller* const>(&alone, 1) : shared);
+    const Clock::duration took = Clock::now() - started;
     lock.lock();
     committing_ = false;
+    last_commit_ = took;
+    companions_ = std::max<std::size_t>(1, shared.size()) + group_.size() - 1;
     for (Caller* caller : shared) caller->done = true;
     if (shared.size() > 1) committed_[number % 2].notify_all();
     if (!group_.empty()) committed_[group_number_ % 2].notify_one();
@@ -485,40 +508,68 @@ void Spool::store(Event& event) {
           (self.code == SQLITE_FULL ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") + self.why);
 }
 
-std::unique_lock<std::mutex> Spool::lock_between_calls() {
-  std::unique_lock lock(mutex_, std::defer_lock);
-  // To sleep would have a caller wake this thread, which costs him more than the whole call.
-  const auto until = std::chrono::steady_clock::now() + 100us;
-  while (callers_.load(std::memory_order_relaxed) > 0 || !lock.try_lock()) {
-    if (std::chrono::steady_clock::now() > until) {
-      lock.lock();
-      break;
-    }
-    std::this_thread::yield();
-  }
-  return lock;
-}
-
 void Spool::forget(const Rows& rows) {
-  std::vector<std::size_t> files;
+  bool any_adopted = false;
   {
-    const std::unique_lock lock = lock_between_calls();
-    // Latest first, as the file takes them from the end.
+    const std::lock_guard lock(unneeded_mutex_);
+    if (!any_unneeded_) unneeded_since_ = Clock::now();
     for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
-      if (files_[row->first]) files_[row->first]->add_unneeded(row->second);
+      if (row->first == 0) {
+        unneeded_.push_back(row->second);
+      } else {
+        any_adopted = true;
+      }
     }
-    for (std::size_t i = 0; i < files_.size(); ++i) {
-      if (files_[i] && files_[i]->has_unneeded()) files.push_back(i);
+    any_unneeded_ = !unneeded_.empty() || any_unneeded_;
+  }
+  if (any_adopted) {
+    const std::lock_guard lock(mutex_);
+    for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
+      if (row->first > 0 && files_[row->first]) files_[row->first]->add_unneeded(row->second);
+    }
+    for (std::size_t i = 1; i < files_.size(); ++i) {
+      while (remove_unneeded(i, forget_at_once)) {
+      }
     }
   }
-  for (const std::size_t file : files) {
-    while (forget_some(file)) {
-    }
-  }
+  tidy();
 }
 
-bool Spool::forget_some(std::size_t index) {
-  const std::unique_lock lock = lock_between_calls();
+bool Spool::tidy() {
+  const TimePoint started = Clock::now();
+  while (any_unneeded_) {
+    const TimePoint now = Clock::now();
+    if (now < last_call_.load(std::memory_order_relaxed) + between_calls) {
+      {
+        const std::lock_guard lock(unneeded_mutex_);
+        if (now < unneeded_since_ + forget_within) return true;
+      }
+      // To take turns with callers would cost them more than to do it: one thread has to wake the other then, and
+      // SQLite's memory to go from core to core.
+      if (now < started + 1ms) {
+        help_wanted_ = true;
+        std::this_thread::yield();
+        continue;
+      }
+    }
+    const std::lock_guard lock(mutex_);
+    remove_own_unneeded(forget_at_once);
+  }
+  return false;
+}
+
+void Spool::remove_own_unneeded(std::size_t count) {
+  {
+    const std::lock_guard lock(unneeded_mutex_);
+    if (files_[0]) files_[0]->add_unneeded(unneeded_);
+    unneeded_.clear();
+    any_unneeded_ = false;
+    help_wanted_ = false;
+  }
+  if (remove_unneeded(0, count)) any_unneeded_ = help_wanted_ = true;
+}
+
+bool Spool::remove_unneeded(std::size_t index, std::size_t count) {
   std::unique_ptr<File>& file = files_[index];
   if (!file || !file->has_unneeded()) return false;
   const bool adopted = index > 0;
@@ -529,7 +580,7 @@ bool Spool::forget_some(std::size_t index) {
     File::leave(file);
     return false;
   }
-  const Database::Result result = file->remove_unneeded(forget_at_once);
+  const Database::Result result = file->remove_unneeded(count);
   if (result.code == SQLITE_OK) {
     file->shrink();
     if (file->has_unneeded()) return true;

@@ -57,11 +57,17 @@ class Spool {
   /// The same for events that failed for good: they become dead letters.
   void bury(const EventList& events, const ErrorInfo& error);
 
+  /// Takes the rows out that these left, if callers leave it the time; at the latest after a tenth of a second.
+  /// \returns whether some are left, so that it should be called again in a moment.
+  bool tidy();
+
  private:
   class File;
   class Forks;
   struct Caller;
 
+  /// Waits for callers who went along with the last commit and may come again: a moment, against what an fsync takes.
+  void gather(std::unique_lock<std::mutex>& lock);
   void insert(std::span<Caller* const> group);
   /// Makes the own file if there is none; again, with all that it held, if somebody removed it.
   /// \throws SpoolError.
@@ -69,10 +75,11 @@ class Spool {
   /// Rows by file.
   using Rows = std::vector<std::pair<std::uint16_t, std::int64_t>>;
   void forget(const Rows& rows);
-  /// Removes some of the rows that a file need not keep. \returns whether there are more that can be removed now.
-  bool forget_some(std::size_t file);
-  /// Locks `mutex_` for what callers need not wait for, in a moment when no caller has it or wants it.
-  std::unique_lock<std::mutex> lock_between_calls();
+  /// Removes up to `count` rows of a file that it need not keep. For who holds `mutex_`.
+  /// \returns whether there are more, and no trouble.
+  bool remove_unneeded(std::size_t file, std::size_t count);
+  /// The same for the own file's `unneeded_`.
+  void remove_own_unneeded(std::size_t count);
   EventList adopt(const std::string& path);
   /// Reads a file and keeps it locked, if it is there for us to take. \returns whether it is damaged.
   bool take_over(const std::string& path, EventList& events);
@@ -89,13 +96,20 @@ class Spool {
   bool complained_ = false;
   std::chrono::steady_clock::time_point try_again_{};  ///< To remove rows, if that failed.
 
-  std::mutex group_mutex_;  ///< Guards the callers who wait while one commits for himself and others.
-  std::vector<Caller*> group_;                         ///< Who comes first of them commits next, for all of them.
+  std::mutex group_mutex_;        ///< Guards the callers who wait while one commits, for himself and others.
+  std::vector<Caller*> group_;    ///< Those whom the next commit takes along.
+  unsigned group_number_ = 0;     ///< Of that commit.
   bool committing_ = false;
-  unsigned group_number_ = 0;                          ///< Of those in `group_`.
-  std::condition_variable turn_;                       ///< For him.
-  std::array<std::condition_variable, 2> committed_;   ///< For the others, by the last bit of their group's number.
-  std::atomic<int> callers_{0};                        ///< Who have `mutex_` or want it.
+  std::size_t companions_ = 0;    ///< How many others wanted the last commit, or came while it went on,
+  std::chrono::steady_clock::duration last_commit_{};  ///< and how long it took.
+  std::array<std::condition_variable, 2> committed_;   ///< By the last bit of the commit's number.
+
+  std::mutex unneeded_mutex_;             ///< Taken after `mutex_`. Guards the two below.
+  std::vector<std::int64_t> unneeded_;    ///< Rows of the own file, which it has not been told of. Latest first.
+  TimePoint unneeded_since_{};
+  std::atomic<bool> any_unneeded_{false};  ///< Whether there are any, or it has some of its own that can go now.
+  std::atomic<bool> help_wanted_{false};   ///< Callers should take some out.
+  std::atomic<TimePoint> last_call_{};
 
   /// Has forks wait for `mutex_` while it lives.
   struct Registration {
