@@ -231,7 +231,9 @@ struct ClientCore::Impl {
 
   void settle_spool(const queue::EventList& events, const Outcome& outcome) {
     if (outcome.closing) return;  // it goes with the next client
-    if (!outcome.error || outcome.error->code == "dropped") {
+    if (!outcome.error) {
+      spool->remove_soon(events);
+    } else if (outcome.error->code == "dropped") {
       spool->remove(events);
     } else {
       spool->bury(events, *outcome.error);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -34,6 +35,7 @@ constexpr std::uintmax_t shrink_at = 1'000'000;
 /// How many rows are removed before the next caller has his turn, a tenth of a millisecond's worth, and in a call.
 constexpr std::size_t forget_at_once = 256;
 constexpr std::size_t forget_in_call = 64;
+constexpr std::size_t all_rows = std::numeric_limits<std::size_t>::max();
 
 /// Rows go when no caller came for so long, or so late.
 constexpr auto between_calls = 500us;
@@ -139,8 +141,7 @@ class Spool::File {
     return fs::exists(path_, failed) || failed;
   }
   /// The opposite. Looks now and then only.
-  bool vanished() {
-    const auto now = std::chrono::steady_clock::now();
+  bool vanished(TimePoint now) {
     if (now < next_look_) return false;
     next_look_ = now + 100ms;
     return !exists();
@@ -188,7 +189,7 @@ class Spool::File {
   bool needs_any() const { return unneeded_.size() < live_; }
   void add_unneeded(std::int64_t row) { unneeded_.push_back(row); }
   void add_unneeded(const std::vector<std::int64_t>& rows) { unneeded_.insert(unneeded_.end(), rows.begin(), rows.end()); }
-  /// Removes up to `count` of them, which should be added in order: rows side by side go together.
+  /// Removes up to `count` of them, the earliest: rows side by side go together.
   Database::Result remove_unneeded(std::size_t count) {
     if (!std::is_sorted(unneeded_.begin(), unneeded_.end(), std::greater<>())) {
       std::sort(unneeded_.begin(), unneeded_.end(), std::greater<>());
@@ -244,7 +245,7 @@ class Spool::File {
   Statement delete_;
   std::size_t live_;                     ///< Rows that are there.
   std::vector<std::int64_t> unneeded_;  ///< Those of them that can go.
-  std::chrono::steady_clock::time_point next_look_{};
+  TimePoint next_look_{};
 };
 
 /// A caller who waits until its event is written.
@@ -313,12 +314,12 @@ Spool::~Spool() { close(); }
 
 void Spool::close() {
   const std::lock_guard lock(mutex_);
+  if (files_.front()) remove_own_unneeded(all_rows);
   try {
-    if (files_.front() && files_.front()->live() > 0 && !files_.front()->exists()) restore_own();
+    if (files_.front() && files_.front()->needs_any() && !files_.front()->exists()) restore_own();
   } catch (const IntileryError& error) {
     log_(LogLevel::error, error.what());
   }
-  if (files_.front()) remove_own_unneeded(unneeded_.max_size());
   for (std::unique_ptr<File>& file : files_) {
     if (file) File::leave(file);
   }
@@ -403,10 +404,11 @@ void Spool::set_aside(const std::string& path, EventList& events) {
 
 void Spool::insert(std::span<Caller* const> group) {
   const std::lock_guard lock(mutex_);
+  const TimePoint now = Clock::now();
   std::optional<ErrorInfo> failed;
   if (closed_) {
     failed = {.kind = ErrorKind::closed, .code = "closed", .message = "the client is closed"};
-  } else if (!files_.front() || files_.front()->vanished()) {
+  } else if (!files_.front() || files_.front()->vanished(now)) {
     try {
       restore_own();
     } catch (const IntileryError& error) {
@@ -439,7 +441,7 @@ void Spool::insert(std::span<Caller* const> group) {
   }
   if (result.code == SQLITE_OK) {
     own.count_inserted(group.size());
-    last_call_.store(Clock::now(), std::memory_order_relaxed);
+    last_call_.store(now, std::memory_order_relaxed);
     if (help_wanted_) remove_own_unneeded(forget_in_call);
     return;
   }
@@ -484,18 +486,21 @@ void Spool::store(Event& event) {
   if (!self.done) {
     // Whoever comes when nobody commits does so for all that came meanwhile.
     committing_ = true;
-    if (options_.spool_sync == SpoolSync::power) gather(lock);
+    const bool power = options_.spool_sync == SpoolSync::power;
+    if (power) gather(lock);
     const std::vector<Caller*> shared = std::exchange(group_, {});
     const unsigned number = group_number_++;
     lock.unlock();
-    const TimePoint started = Clock::now();
+    const TimePoint started = power ? Clock::now() : TimePoint();
     Caller* const alone = &self;
     insert(shared.empty() ? std::span<Caller* const>(&alone, 1) : shared);
-    const Clock::duration took = Clock::now() - started;
+    const Clock::duration took = power ? Clock::now() - started : Clock::duration();
     lock.lock();
     committing_ = false;
-    last_commit_ = took;
-    companions_ = std::max<std::size_t>(1, shared.size()) + group_.size() - 1;
+    if (power) {
+      last_commit_ = took;
+      companions_ = std::max<std::size_t>(1, shared.size()) + group_.size() - 1;
+    }
     for (Caller* caller : shared) caller->done = true;
     if (shared.size() > 1) committed_[number % 2].notify_all();
     if (!group_.empty()) committed_[group_number_ % 2].notify_one();
@@ -508,31 +513,37 @@ void Spool::store(Event& event) {
           (self.code == SQLITE_FULL ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") + self.why);
 }
 
-void Spool::forget(const Rows& rows) {
-  bool any_adopted = false;
+void Spool::forget(const EventList& events) {
+  bool any_adopted = adopted_unneeded_;
   {
     const std::lock_guard lock(unneeded_mutex_);
+    const std::size_t before = unneeded_.size();
     if (!any_unneeded_) unneeded_since_ = Clock::now();
-    for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
-      if (row->first == 0) {
-        unneeded_.push_back(row->second);
+    for (const Event* event = events.front(); event != nullptr; event = event->next) {
+      if (event->spool_file == 0) {
+        unneeded_.push_back(event->spool_row);
       } else {
         any_adopted = true;
       }
     }
-    any_unneeded_ = !unneeded_.empty() || any_unneeded_;
+    if (unneeded_.size() > before) any_unneeded_ = true;
   }
-  if (any_adopted) {
-    const std::lock_guard lock(mutex_);
-    for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
-      if (row->first > 0 && files_[row->first]) files_[row->first]->add_unneeded(row->second);
-    }
-    for (std::size_t i = 1; i < files_.size(); ++i) {
-      while (remove_unneeded(i, forget_at_once)) {
-      }
+  if (!any_adopted) return;
+  std::unique_lock lock(mutex_);
+  for (const Event* event = events.front(); event != nullptr; event = event->next) {
+    if (event->spool_file > 0 && files_[event->spool_file]) {
+      files_[event->spool_file]->add_unneeded(event->spool_row);
     }
   }
-  tidy();
+  adopted_unneeded_ = false;
+  for (std::size_t i = 1; i < files_.size(); ++i) {
+    while (remove_unneeded(i, forget_at_once)) {
+      lock.unlock();
+      std::this_thread::yield();
+      lock.lock();
+    }
+    if (files_[i] && files_[i]->has_unneeded()) adopted_unneeded_ = true;
+  }
 }
 
 bool Spool::tidy() {
@@ -573,7 +584,7 @@ bool Spool::remove_unneeded(std::size_t index, std::size_t count) {
   std::unique_ptr<File>& file = files_[index];
   if (!file || !file->has_unneeded()) return false;
   const bool adopted = index > 0;
-  const auto started = std::chrono::steady_clock::now();
+  const TimePoint started = Clock::now();
   if (file->needs_any()) {
     if (started < try_again_) return false;
   } else if (adopted) {
@@ -589,8 +600,8 @@ bool Spool::remove_unneeded(std::size_t index, std::size_t count) {
     // A full disk takes no deletion either; but a file of which nothing is needed can go as a whole.
     File::leave(file);
   } else {
-    const auto ended = std::chrono::steady_clock::now();
-    try_again_ = ended + std::max<std::chrono::steady_clock::duration>(1s, 10 * (ended - started));
+    const TimePoint ended = Clock::now();
+    try_again_ = ended + std::max<Clock::duration>(1s, 10 * (ended - started));
     if (!std::exchange(complained_, true)) {
       log_(LogLevel::warning, "what was delivered cannot be taken out of the spool " + options_.spool_path +
                                   " now: " + result.why + ". It may be sent again, with the same message ids");
@@ -599,16 +610,25 @@ bool Spool::remove_unneeded(std::size_t index, std::size_t count) {
   return false;
 }
 
-void Spool::remove(const EventList& events) {
-  Rows rows;
-  rows.reserve(events.size());
-  for (const Event* event = events.front(); event != nullptr; event = event->next) {
-    rows.emplace_back(event->spool_file, event->spool_row);
-  }
-  forget(rows);
+void Spool::remove_soon(const EventList& events) {
+  forget(events);
+  tidy();
 }
 
-void Spool::remove(const Event& event) { forget({{event.spool_file, event.spool_row}}); }
+void Spool::remove(const EventList& events) {
+  forget(events);
+  while (any_unneeded_) {
+    const std::lock_guard lock(mutex_);
+    remove_own_unneeded(forget_at_once);
+  }
+}
+
+void Spool::remove(const Event& event) {
+  const std::lock_guard lock(mutex_);
+  if (!files_[event.spool_file]) return;
+  files_[event.spool_file]->add_unneeded(event.spool_row);
+  remove_unneeded(event.spool_file, all_rows);
+}
 
 void Spool::bury(const EventList& events, const ErrorInfo& error) {
   try {
