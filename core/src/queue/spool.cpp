@@ -468,12 +468,8 @@ void Spool::restore_own() {
 }
 
 void Spool::gather(std::unique_lock<std::mutex>& lock) {
-  const TimePoint until = Clock::now() + last_commit_ / 4;
-  while (companions_ > 0 && group_.size() <= companions_ && Clock::now() < until) {
-    lock.unlock();
-    std::this_thread::yield();
-    lock.lock();
-  }
+  // As long as the commit takes at most: they would have to wait for that and for one more.
+  if (companions_ > 0) all_here_.wait_for(lock, last_commit_, [this] { return group_.size() > companions_; });
 }
 
 void Spool::store(Event& event) {
@@ -482,6 +478,7 @@ void Spool::store(Event& event) {
   const bool wait = committing_;
   const bool share = wait || !group_.empty() || companions_ > 0;
   if (share) group_.push_back(&self);
+  if (wait && group_.size() == companions_ + 1) all_here_.notify_one();
   if (wait) committed_[group_number_ % 2].wait(lock, [&] { return self.done || !committing_; });
   if (!self.done) {
     // Whoever comes when nobody commits does so for all that came meanwhile.

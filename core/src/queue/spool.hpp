@@ -102,6 +102,7 @@ class Spool {
   bool committing_ = false;
   std::size_t companions_ = 0;    ///< How many others wanted the last commit, or came while it went on,
   TimePoint::duration last_commit_{};  ///< and how long it took.
+  std::condition_variable all_here_;                   ///< As many as that came again.
   std::array<std::condition_variable, 2> committed_;   ///< By the last bit of the commit's number.
 
   std::mutex unneeded_mutex_;             ///< Taken after `mutex_`. Guards the two below.
