@@ -73,8 +73,9 @@ class NullServer {
  private:
   static void answer(int connection) {
     constexpr std::string_view body = R"({"success":true,"eventId":"00000000-0000-4000-8000-000000000000"})";
-    const std::string reply = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: " +
-                              std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+    const std::string reply =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: " + std::to_string(body.size()) +
+        "\r\n\r\n" + std::string(body);
     const int on = 1;
     setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     std::string head;
@@ -174,9 +175,10 @@ Cost sqlite_alone(const fs::path& parent, const std::string& synchronous, int ca
   const Folder folder(parent);
   sqlite3* db = nullptr;
   sqlite3_open((folder.path / "db").c_str(), &db);
-  sqlite3_exec(db, ("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = " + synchronous +
-                    "; CREATE TABLE events (id INTEGER PRIMARY KEY, wire BLOB)")
-                       .c_str(),
+  sqlite3_exec(db,
+               ("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = " + synchronous +
+                "; CREATE TABLE events (id INTEGER PRIMARY KEY, wire BLOB)")
+                   .c_str(),
                nullptr, nullptr, nullptr);
   sqlite3_stmt* insert = nullptr;
   sqlite3_prepare_v3(db, "INSERT INTO events (wire) VALUES (?)", -1, SQLITE_PREPARE_PERSISTENT, &insert, nullptr);
@@ -291,16 +293,17 @@ int main(int argc, char** argv) {
   const double adds = process.mean - without.mean;
   if (json) {
     std::printf(
-        "{\"without_us\":%.2f,\"process_us\":%.2f,\"process_adds_us\":%.2f,\"process_adds_cpu_us\":%.2f,\"process_p50_us\":%.2f,"
+        "{\"without_us\":%.2f,\"process_us\":%.2f,\"process_adds_us\":%.2f,\"process_adds_cpu_us\":%.2f,\"process_p50_"
+        "us\":%.2f,"
         "\"process_p99_us\":%.2f,\"process_p999_us\":%.1f,\"sqlite_off_us\":%.2f,\"sqlite_normal_us\":%.2f,"
         "\"sqlite_full_us\":%.1f,\"power_1_per_second\":%.0f,\"power_8_per_second\":%.0f,\"power_32_per_second\":%.0f,"
         "\"power_32_to_1_ratio\":%.2f}\n",
-        without.mean, process.mean, adds, process.cpu - without.cpu, process.p50, process.p99, process.p999, off.mean, normal.mean, full.mean, one,
-        eight, many, many / one);
+        without.mean, process.mean, adds, process.cpu - without.cpu, process.p50, process.p99, process.p999, off.mean,
+        normal.mean, full.mean, one, eight, many, many / one);
     return 0;
   }
-  std::printf("%-34s %8s %8s %8s %8s %8s   us, best of %d rounds of %d\n", "a call", "mean", "CPU", "p50", "p99", "p99.9", rounds,
-              calls);
+  std::printf("%-34s %8s %8s %8s %8s %8s   us, best of %d rounds of %d\n", "a call", "mean", "CPU", "p50", "p99",
+              "p99.9", rounds, calls);
   const auto row = [](const char* name, const Cost& cost) {
     std::printf("%-34s %8.2f %8.2f %8.2f %8.2f %8.1f\n", name, cost.mean, cost.cpu, cost.p50, cost.p99, cost.p999);
   };

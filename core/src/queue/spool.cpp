@@ -188,7 +188,9 @@ class Spool::File {
   bool has_unneeded() const { return !unneeded_.empty(); }
   bool needs_any() const { return unneeded_.size() < live_; }
   void add_unneeded(std::int64_t row) { unneeded_.push_back(row); }
-  void add_unneeded(const std::vector<std::int64_t>& rows) { unneeded_.insert(unneeded_.end(), rows.begin(), rows.end()); }
+  void add_unneeded(const std::vector<std::int64_t>& rows) {
+    unneeded_.insert(unneeded_.end(), rows.begin(), rows.end());
+  }
   /// Removes up to `count` of them, the earliest: rows side by side go together.
   Database::Result remove_unneeded(std::size_t count) {
     if (!std::is_sorted(unneeded_.begin(), unneeded_.end(), std::greater<>())) {
@@ -243,7 +245,7 @@ class Spool::File {
   std::unique_ptr<Database> db_;
   Statement insert_;
   Statement delete_;
-  std::size_t live_;                     ///< Rows that are there.
+  std::size_t live_;                    ///< Rows that are there.
   std::vector<std::int64_t> unneeded_;  ///< Those of them that can go.
   TimePoint next_look_{};
 };
@@ -427,8 +429,7 @@ void Spool::insert(std::span<Caller* const> group) {
     for (Caller* caller : group) {
       caller->event->spool_file = 0;
       const std::uint16_t brand = caller->event->brand;
-      const int code =
-          own.insert(*caller->event, brand == Brands::own ? options_.brand_id : brands_.name_of(brand));
+      const int code = own.insert(*caller->event, brand == Brands::own ? options_.brand_id : brands_.name_of(brand));
       if (code != SQLITE_OK) return code;
     }
     return SQLITE_OK;

@@ -96,20 +96,20 @@ class Spool {
   bool complained_ = false;
   TimePoint try_again_{};  ///< To remove rows, if that failed.
 
-  std::mutex group_mutex_;        ///< Guards the callers who wait while one commits, for himself and others.
-  std::vector<Caller*> group_;    ///< Those whom the next commit takes along.
-  unsigned group_number_ = 0;     ///< Of that commit.
+  std::mutex group_mutex_;      ///< Guards the callers who wait while one commits, for himself and others.
+  std::vector<Caller*> group_;  ///< Those whom the next commit takes along.
+  unsigned group_number_ = 0;   ///< Of that commit.
   bool committing_ = false;
-  std::size_t companions_ = 0;    ///< How many others wanted the last commit, or came while it went on,
+  std::size_t companions_ = 0;         ///< How many others wanted the last commit, or came while it went on,
   TimePoint::duration last_commit_{};  ///< and how long it took.
-  std::condition_variable all_here_;                   ///< As many as that came again.
-  std::array<std::condition_variable, 2> committed_;   ///< By the last bit of the commit's number.
+  std::condition_variable all_here_;   ///< As many as that came again.
+  std::array<std::condition_variable, 2> committed_;  ///< By the last bit of the commit's number.
 
-  std::mutex unneeded_mutex_;             ///< Taken after `mutex_`. Guards the two below.
-  std::vector<std::int64_t> unneeded_;    ///< Rows of the own file, which it has not been told of.
+  std::mutex unneeded_mutex_;           ///< Taken after `mutex_`. Guards the two below.
+  std::vector<std::int64_t> unneeded_;  ///< Rows of the own file, which it has not been told of.
   TimePoint unneeded_since_{};
-  std::atomic<bool> any_unneeded_{false};  ///< Whether there are any, or it has some of its own that can go now.
-  std::atomic<bool> help_wanted_{false};   ///< Callers should take some out.
+  std::atomic<bool> any_unneeded_{false};      ///< Whether there are any, or it has some of its own that can go now.
+  std::atomic<bool> help_wanted_{false};       ///< Callers should take some out.
   std::atomic<bool> adopted_unneeded_{false};  ///< Whether an adopted file has some that could not go.
   std::atomic<TimePoint> last_call_{};
 

@@ -121,7 +121,9 @@ NewSpoolFile make_spool_file(const fs::path& folder, std::string_view identity, 
   must(db->run("PRAGMA locking_mode = EXCLUSIVE"));
   must(db->run("PRAGMA journal_mode = WAL"));
   must(db->run(sync == SpoolSync::power ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF"));
-  must(db->run("PRAGMA journal_size_limit = 4000000; PRAGMA wal_autocheckpoint = 500; PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY"));
+  must(
+      db->run("PRAGMA journal_size_limit = 4000000; PRAGMA wal_autocheckpoint = 500; PRAGMA secure_delete = FAST; "
+              "PRAGMA temp_store = MEMORY"));
   must(db->limit_size(max_bytes));
   // All at once: a file with tables is whole.
   must(db->run("BEGIN EXCLUSIVE"));

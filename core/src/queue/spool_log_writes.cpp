@@ -34,7 +34,9 @@ struct LogFile {
   bool is_last = false;   ///< and a transaction ends with that frame.
   std::unique_ptr<char[]> bytes;
 
-  explicit LogFile(const sqlite3_io_methods& methods) : bytes(new (std::nothrow) char[hold_at_most]) { base.pMethods = &methods; }
+  explicit LogFile(const sqlite3_io_methods& methods) : bytes(new(std::nothrow) char[hold_at_most]) {
+    base.pMethods = &methods;
+  }
   static LogFile& of(sqlite3_file* file) { return *reinterpret_cast<LogFile*>(file); }
   /// SQLite's own file lies behind this one.
   sqlite3_file* file() { return reinterpret_cast<sqlite3_file*>(this + 1); }
@@ -93,17 +95,16 @@ const sqlite3_io_methods log_methods = {
         [](sqlite3_file* file, sqlite3_int64 size) {
           return after_held(file, [&](auto& own, auto* log) { return own.xTruncate(log, size); });
         },
-    .xSync =
-        [](sqlite3_file* file, int flags) {
-          return after_held(file, [&](auto& own, auto* log) { return own.xSync(log, flags); });
-        },
+    .xSync = [](sqlite3_file* file,
+                int flags) { return after_held(file, [&](auto& own, auto* log) { return own.xSync(log, flags); }); },
     .xFileSize =
         [](sqlite3_file* file, sqlite3_int64* size) {
           return after_held(file, [&](auto& own, auto* log) { return own.xFileSize(log, size); });
         },
-    .xLock = [](sqlite3_file* file, int kind) { return LogFile::of(file).methods().xLock(LogFile::of(file).file(), kind); },
-    .xUnlock =
-        [](sqlite3_file* file, int kind) { return LogFile::of(file).methods().xUnlock(LogFile::of(file).file(), kind); },
+    .xLock = [](sqlite3_file* file,
+                int kind) { return LogFile::of(file).methods().xLock(LogFile::of(file).file(), kind); },
+    .xUnlock = [](sqlite3_file* file,
+                  int kind) { return LogFile::of(file).methods().xUnlock(LogFile::of(file).file(), kind); },
     .xCheckReservedLock =
         [](sqlite3_file* file, int* out) {
           return LogFile::of(file).methods().xCheckReservedLock(LogFile::of(file).file(), out);
@@ -112,8 +113,7 @@ const sqlite3_io_methods log_methods = {
         [](sqlite3_file* file, int what, void* argument) {
           return LogFile::of(file).methods().xFileControl(LogFile::of(file).file(), what, argument);
         },
-    .xSectorSize =
-        [](sqlite3_file* file) { return LogFile::of(file).methods().xSectorSize(LogFile::of(file).file()); },
+    .xSectorSize = [](sqlite3_file* file) { return LogFile::of(file).methods().xSectorSize(LogFile::of(file).file()); },
     .xDeviceCharacteristics =
         [](sqlite3_file* file) { return LogFile::of(file).methods().xDeviceCharacteristics(LogFile::of(file).file()); },
     .xShmMap = nullptr,
