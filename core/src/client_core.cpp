@@ -195,6 +195,7 @@ struct ClientCore::Impl {
       } else if (!queue.sleep_until(nap.wake_at)) {
         timeout = milliseconds(0);
       }
+      if (spool && spool->tidy()) timeout = std::min(timeout, rest);
       std::vector<transport::Response> responses = transport->poll(timeout);
       now = Clock::now();
       for (transport::Response& response : responses) engine.handle(std::move(response), now);
@@ -230,7 +231,9 @@ struct ClientCore::Impl {
 
   void settle_spool(const queue::EventList& events, const Outcome& outcome) {
     if (outcome.closing) return;  // it goes with the next client
-    if (!outcome.error || outcome.error->code == "dropped") {
+    if (!outcome.error) {
+      spool->remove_soon(events);
+    } else if (outcome.error->code == "dropped") {
       spool->remove(events);
     } else {
       spool->bury(events, *outcome.error);

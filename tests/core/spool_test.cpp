@@ -440,6 +440,74 @@ TEST_F(SpoolTest, AFileOfVersion1IsRead) {
   EXPECT_TRUE(fs::is_empty(folder));
 }
 
+TEST_F(SpoolTest, AFileWithAutoVacuumIsRead) {
+  // As version 0.1.0 made it.
+  fs::create_directories(folder);
+  const std::string path = (folder / "01700000000000-1-00000000.spool").string();
+  const json identity{"hea", "hea", "HEA", sandbox.url()};
+  rows(path, R"(
+    PRAGMA auto_vacuum = INCREMENTAL;
+    PRAGMA journal_mode = WAL;
+    BEGIN EXCLUSIVE;
+    CREATE TABLE sender (identity TEXT NOT NULL);
+    CREATE TABLE events (
+      id INTEGER PRIMARY KEY,
+      brand TEXT NOT NULL,
+      wire BLOB NOT NULL,            -- the event's JSON object without its closing brace
+      lane INTEGER NOT NULL,         -- hash of the user
+      id_size INTEGER NOT NULL,      -- bytes of the message id, which ends `wire` before a quote
+      action INTEGER NOT NULL,
+      flags INTEGER NOT NULL,
+      called_unix_us INTEGER NOT NULL);
+    PRAGMA application_id = 1229870169;
+    PRAGMA user_version = 2;
+    COMMIT;)");
+  rows(path, ("INSERT INTO sender (identity) VALUES ('" + identity.dump() + "')").c_str());
+  rows(path, R"(
+    WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < 1000)
+    INSERT INTO events (wire, lane, id_size, action, flags, called_unix_us, brand)
+      SELECT CAST('{"userId":"u","event":"Step","properties":{"number":' || n ||
+                  '},"timestamp":"2019-11-18T13:30:11.445Z","messageId":"m-' || (1000 + n) || '"' AS BLOB),
+             7, 6, 1, 0, 1574083811445000, 'HEA' FROM number;)");
+  Client client(options());
+  EXPECT_EQ(finish(client), 1'000u);
+  const std::vector<json> arrived = events();
+  ASSERT_EQ(arrived.size(), 1'000u);
+  for (int i = 0; i < 1'000; ++i) EXPECT_EQ(arrived[i]["rawData"]["properties"]["number"], i + 1);
+  EXPECT_TRUE(fs::is_empty(folder));
+}
+
+TEST_F(SpoolTest, BigEventsOfManyThreadsSurviveAKill) {
+  for (const SpoolSync sync : {SpoolSync::process, SpoolSync::power}) {
+    SCOPED_TRACE(sync == SpoolSync::power ? "power" : "process");
+    sandbox.clear();
+    Options doomed = waiting_options();
+    doomed.spool_sync = sync;
+    in_killed_process(doomed, [](Client& client) {
+      std::vector<std::thread> threads;
+      for (int t = 0; t < 8; ++t) {
+        threads.emplace_back([&client, t] {
+          for (int i = 0; i < 20; ++i) {
+            const std::string text(i % 2 == 0 ? 10 : 20'000 * (t + 1), static_cast<char>('a' + t));
+            client.track("user-" + std::to_string(t), "Step", {{"number", i}, {"text", text}});
+          }
+        });
+      }
+      for (std::thread& thread : threads) thread.join();
+    });
+    Client client(options());
+    EXPECT_EQ(finish(client), 160u);
+    std::map<std::string, int> next;
+    for (const json& event : events()) {
+      const json& properties = event["rawData"]["properties"];
+      const int t = event["userId"].get<std::string>().back() - '0';
+      const int i = properties["number"];
+      EXPECT_EQ(i, next[event["userId"]]++);
+      EXPECT_EQ(properties["text"], std::string(i % 2 == 0 ? 10 : 20'000 * (t + 1), static_cast<char>('a' + t)));
+    }
+  }
+}
+
 TEST_F(SpoolTest, AHalfMadeFileIsRemovedOnceItIsOld) {
   fs::create_directories(folder);
   const std::string old = (folder / "a.spool").string();
@@ -749,6 +817,39 @@ TEST_F(SpoolFolderTest, ABigSpoolIsReadWholeWhileItsClientWrites) {
     const json file = queue::spool_status(folder)["files"][0];
     EXPECT_EQ(file["state"], "ok") << file;
     EXPECT_GE(file["events"], 20'000) << file;
+  }
+}
+
+TEST_F(SpoolFolderTest, WhatIsDeliveredIsTakenOutWhileCallsGoOnAndAfterTheLast) {
+  Options fast = options();
+  fast.rate_limit = fast.burst = 1e6;
+  const auto waiting = [&] { return queue::spool_status(folder).at("files").at(0).at("events").get<std::size_t>(); };
+  const auto deadline = std::chrono::steady_clock::now() + 20s;
+  {
+    const Neighbour busy(fast, [](Client& client) {
+      client.track("u", "Step").wait(20s);
+      std::thread([&client] {
+        // So close together that rows wait to be taken out, and so many that they would pile up.
+        for (;;) {
+          client.track("u", "Step");
+          do {
+            std::this_thread::sleep_for(50us);
+          } while (client.stats().queued > 1'000);
+        }
+      }).detach();
+    });
+    // All that has arrived would be there still.
+    for (std::size_t arrived = 0; arrived < 3'000 || 2 * waiting() >= arrived; arrived = sandbox.event_count()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    }
+  }
+  fs::remove_all(folder);
+  const Neighbour done(fast, [](Client& client) {
+    for (int i = 0; i < 1'000; ++i) client.track("u", "Step");
+    client.flush(20s);
+  });
+  while (waiting() > 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
   }
 }
 

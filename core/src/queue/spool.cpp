@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <functional>
+#include <limits>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #if !defined(_WIN32)
@@ -23,10 +26,20 @@ namespace intilery::queue {
 namespace {
 
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 namespace fs = std::filesystem;
 
 /// An empty file that takes so much of the disk is made small again.
 constexpr std::uintmax_t shrink_at = 1'000'000;
+
+/// How many rows are removed before the next caller has his turn, a tenth of a millisecond's worth, and in a call.
+constexpr std::size_t forget_at_once = 256;
+constexpr std::size_t forget_in_call = 64;
+constexpr std::size_t all_rows = std::numeric_limits<std::size_t>::max();
+
+/// Rows go when no caller came for so long, or so late.
+constexpr auto between_calls = 500us;
+constexpr auto forget_within = 100ms;
 
 void make_folder(const fs::path& folder) {
   std::error_code failed;
@@ -109,7 +122,7 @@ class Spool::File {
       : path_(std::move(path)),
         db_(std::move(db)),
         insert_(*db_, insert_spool_row),
-        delete_(*db_, "DELETE FROM events WHERE id = ?"),
+        delete_(*db_, "DELETE FROM events WHERE id BETWEEN ? AND ?"),
         live_(live) {}
 
   static std::unique_ptr<File> make(const Options& options) {
@@ -128,8 +141,7 @@ class Spool::File {
     return fs::exists(path_, failed) || failed;
   }
   /// The opposite. Looks now and then only.
-  bool vanished() {
-    const auto now = std::chrono::steady_clock::now();
+  bool vanished(TimePoint now) {
     if (now < next_look_) return false;
     next_look_ = now + 100ms;
     return !exists();
@@ -150,11 +162,14 @@ class Spool::File {
       }
       return code == SQLITE_DONE ? SQLITE_OK : code;
     });
-    if (result.code == SQLITE_OK) live_ = other.live_;
+    if (result.code == SQLITE_OK) {
+      live_ = other.live_;
+      unneeded_ = other.unneeded_;
+    }
     return result;
   }
 
-  int insert(Event& event, const std::string& brand) {
+  int insert(Event& event, std::string_view brand) {
     insert_.bind_blob(1, event.bytes()).bind(2, static_cast<std::int64_t>(lane_of(event.lane, event.brand)));
     insert_.bind(3, event.id_size)
         .bind(4, event.action)
@@ -166,17 +181,43 @@ class Spool::File {
     event.spool_row = sqlite3_last_insert_rowid(db_->get());
     return SQLITE_OK;
   }
-  int remove(std::int64_t row) {
-    const int code = delete_.bind(1, row).run();
-    return code == SQLITE_DONE ? SQLITE_OK : code;
-  }
-  /// To be told of what a transaction changed once that has ended.
+  /// To be told of what a transaction inserted once that has ended.
   void count_inserted(std::size_t rows) { live_ += rows; }
-  void count_removed(std::size_t rows) { live_ -= std::min(live_, rows); }
+
+  /// Rows that can go, but are there still.
+  bool has_unneeded() const { return !unneeded_.empty(); }
+  bool needs_any() const { return unneeded_.size() < live_; }
+  void add_unneeded(std::int64_t row) { unneeded_.push_back(row); }
+  void add_unneeded(const std::vector<std::int64_t>& rows) {
+    unneeded_.insert(unneeded_.end(), rows.begin(), rows.end());
+  }
+  /// Removes up to `count` of them, the earliest: rows side by side go together.
+  Database::Result remove_unneeded(std::size_t count) {
+    if (!std::is_sorted(unneeded_.begin(), unneeded_.end(), std::greater<>())) {
+      std::sort(unneeded_.begin(), unneeded_.end(), std::greater<>());
+    }
+    const auto begin = unneeded_.rbegin();
+    const auto end = begin + static_cast<std::ptrdiff_t>(std::min(count, unneeded_.size()));
+    Database::Result result = db_->transact([&] {
+      for (auto from = begin; from != end;) {
+        auto to = from + 1;
+        while (to != end && *to == *(to - 1) + 1) ++to;
+        const int code = delete_.bind(1, *from).bind(2, *(to - 1)).run();
+        if (code != SQLITE_DONE) return code;
+        from = to;
+      }
+      return SQLITE_OK;
+    });
+    if (result.code == SQLITE_OK) {
+      live_ -= std::min(live_, static_cast<std::size_t>(end - begin));
+      unneeded_.erase(end.base(), unneeded_.end());
+    }
+    return result;
+  }
 
   /// Lets go of a file, and removes it if it is empty.
   static void leave(std::unique_ptr<File>& file) {
-    const bool empty = file->live_ == 0;
+    const bool empty = !file->needs_any();
     const fs::path path = file->path_;
     file.reset();
     if (empty) unlink_all(path);
@@ -185,7 +226,7 @@ class Spool::File {
   /// Gives the disk back what an empty file does not need.
   void shrink() {
     if (live_ > 0 || size_on_disk() < shrink_at) return;
-    db_->run("PRAGMA incremental_vacuum");
+    db_->run("VACUUM");
     db_->run("PRAGMA wal_checkpoint(TRUNCATE)");
   }
 
@@ -204,11 +245,12 @@ class Spool::File {
   std::unique_ptr<Database> db_;
   Statement insert_;
   Statement delete_;
-  std::size_t live_;  ///< Rows that are there.
-  std::chrono::steady_clock::time_point next_look_{};
+  std::size_t live_;                    ///< Rows that are there.
+  std::vector<std::int64_t> unneeded_;  ///< Those of them that can go.
+  TimePoint next_look_{};
 };
 
-/// A caller who waits until its event is on the disk.
+/// A caller who waits until its event is written.
 struct Spool::Caller {
   Event* event = nullptr;
   int code = SQLITE_OK;
@@ -274,8 +316,9 @@ Spool::~Spool() { close(); }
 
 void Spool::close() {
   const std::lock_guard lock(mutex_);
+  if (files_.front()) remove_own_unneeded(all_rows);
   try {
-    if (files_.front() && files_.front()->live() > 0 && !files_.front()->exists()) restore_own();
+    if (files_.front() && files_.front()->needs_any() && !files_.front()->exists()) restore_own();
   } catch (const IntileryError& error) {
     log_(LogLevel::error, error.what());
   }
@@ -361,12 +404,13 @@ void Spool::set_aside(const std::string& path, EventList& events) {
                             std::to_string(events.size()) + " events that could be read go on");
 }
 
-void Spool::insert(const std::vector<Caller*>& group) {
+void Spool::insert(std::span<Caller* const> group) {
   const std::lock_guard lock(mutex_);
+  const TimePoint now = Clock::now();
   std::optional<ErrorInfo> failed;
   if (closed_) {
     failed = {.kind = ErrorKind::closed, .code = "closed", .message = "the client is closed"};
-  } else if (!files_.front() || files_.front()->vanished()) {
+  } else if (!files_.front() || files_.front()->vanished(now)) {
     try {
       restore_own();
     } catch (const IntileryError& error) {
@@ -384,8 +428,9 @@ void Spool::insert(const std::vector<Caller*>& group) {
   const auto insert_all = [&] {
     for (Caller* caller : group) {
       caller->event->spool_file = 0;
-      if (const int code = own.insert(*caller->event, brands_.name_of(caller->event->brand)); code != SQLITE_OK)
-        return code;
+      const std::uint16_t brand = caller->event->brand;
+      const int code = own.insert(*caller->event, brand == Brands::own ? options_.brand_id : brands_.name_of(brand));
+      if (code != SQLITE_OK) return code;
     }
     return SQLITE_OK;
   };
@@ -397,6 +442,8 @@ void Spool::insert(const std::vector<Caller*>& group) {
   }
   if (result.code == SQLITE_OK) {
     own.count_inserted(group.size());
+    last_call_.store(now, std::memory_order_relaxed);
+    if (help_wanted_) remove_own_unneeded(forget_in_call);
     return;
   }
   for (Caller* caller : group) {
@@ -421,25 +468,41 @@ void Spool::restore_own() {
   own = std::move(restored);
 }
 
+void Spool::gather(std::unique_lock<std::mutex>& lock) {
+  // As long as the commit takes at most: they would have to wait for that and for one more.
+  if (companions_ > 0) all_here_.wait_for(lock, last_commit_, [this] { return group_.size() > companions_; });
+}
+
 void Spool::store(Event& event) {
   Caller self{.event = &event, .code = SQLITE_OK, .why = {}, .done = false};
-  if (options_.spool_sync == SpoolSync::process) {
-    insert({&self});
-  } else {
-    // Whoever comes first commits for all that come meanwhile.
-    std::unique_lock lock(group_mutex_);
-    group_.push_back(&self);
-    group_changed_.wait(lock, [&] { return self.done || !committing_; });
-    if (!self.done) {
-      committing_ = true;
-      const std::vector<Caller*> group = std::exchange(group_, {});
-      lock.unlock();
-      insert(group);
-      lock.lock();
-      for (Caller* caller : group) caller->done = true;
-      committing_ = false;
-      group_changed_.notify_all();
+  std::unique_lock lock(group_mutex_);
+  const bool wait = committing_;
+  const bool share = wait || !group_.empty() || companions_ > 0;
+  if (share) group_.push_back(&self);
+  if (wait && group_.size() == companions_ + 1) all_here_.notify_one();
+  if (wait) committed_[group_number_ % 2].wait(lock, [&] { return self.done || !committing_; });
+  if (!self.done) {
+    // Whoever comes when nobody commits does so for all that came meanwhile.
+    committing_ = true;
+    const bool power = options_.spool_sync == SpoolSync::power;
+    if (power) gather(lock);
+    const std::vector<Caller*> shared = std::exchange(group_, {});
+    const unsigned number = group_number_++;
+    lock.unlock();
+    const TimePoint started = power ? Clock::now() : TimePoint();
+    Caller* const alone = &self;
+    insert(shared.empty() ? std::span<Caller* const>(&alone, 1) : shared);
+    const Clock::duration took = power ? Clock::now() - started : Clock::duration();
+    lock.lock();
+    committing_ = false;
+    if (power) {
+      last_commit_ = took;
+      companions_ = std::max<std::size_t>(1, shared.size()) + group_.size() - 1;
     }
+    for (Caller* caller : shared) caller->done = true;
+    if (shared.size() > 1) committed_[number % 2].notify_all();
+    if (!group_.empty()) committed_[group_number_ % 2].notify_one();
+    lock.unlock();
   }
   if (self.code == SQLITE_OK) return;
   raise_spool_error(
@@ -448,62 +511,122 @@ void Spool::store(Event& event) {
           (self.code == SQLITE_FULL ? " is full (spool_max_bytes, or the disk): " : " cannot be written: ") + self.why);
 }
 
-void Spool::forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows) {
-  const std::lock_guard lock(mutex_);
-  unforgotten_.insert(unforgotten_.end(), rows.begin(), rows.end());
-  std::sort(unforgotten_.begin(), unforgotten_.end());
-  std::vector<std::pair<std::uint16_t, std::int64_t>> left;
-  for (auto from = unforgotten_.begin(); from != unforgotten_.end();) {
-    const auto to = std::find_if(from, unforgotten_.end(), [&](const auto& row) { return row.first != from->first; });
-    if (std::unique_ptr<File>& file = files_[from->first]) {
-      const auto count = static_cast<std::size_t>(to - from);
-      const bool all = count == file->live();
-      const auto started = std::chrono::steady_clock::now();
-      if (!all && started < try_again_) {
-        left.insert(left.end(), from, to);
-        from = to;
-        continue;
-      }
-      const Database::Result result = file->db().transact([&] {
-        int code = SQLITE_OK;
-        for (auto row = from; row != to && code == SQLITE_OK; ++row) code = file->remove(row->second);
-        return code;
-      });
-      // A full disk takes no deletion either; but a file of which nothing is needed any more can go as a whole.
-      const bool useless = all && (from->first > 0 || result.code != SQLITE_OK);
-      if (result.code == SQLITE_OK || useless) {
-        file->count_removed(count);
-        if (useless) {
-          File::leave(file);
-        } else {
-          file->shrink();
-        }
+void Spool::forget(const EventList& events) {
+  bool any_adopted = adopted_unneeded_;
+  {
+    const std::lock_guard lock(unneeded_mutex_);
+    const std::size_t before = unneeded_.size();
+    if (!any_unneeded_) unneeded_since_ = Clock::now();
+    for (const Event* event = events.front(); event != nullptr; event = event->next) {
+      if (event->spool_file == 0) {
+        unneeded_.push_back(event->spool_row);
       } else {
-        left.insert(left.end(), from, to);
-        const auto ended = std::chrono::steady_clock::now();
-        try_again_ = ended + std::max<std::chrono::steady_clock::duration>(1s, 10 * (ended - started));
-        if (!std::exchange(complained_, true)) {
-          log_(LogLevel::warning, "what was delivered cannot be taken out of the spool " + options_.spool_path +
-                                      " now: " + result.why + ". It may be sent again, with the same message ids");
-        }
+        any_adopted = true;
       }
     }
-    from = to;
+    if (unneeded_.size() > before) any_unneeded_ = true;
   }
-  unforgotten_ = std::move(left);
-  if (unforgotten_.empty()) complained_ = false;
+  if (!any_adopted) return;
+  std::unique_lock lock(mutex_);
+  for (const Event* event = events.front(); event != nullptr; event = event->next) {
+    if (event->spool_file > 0 && files_[event->spool_file]) {
+      files_[event->spool_file]->add_unneeded(event->spool_row);
+    }
+  }
+  adopted_unneeded_ = false;
+  for (std::size_t i = 1; i < files_.size(); ++i) {
+    while (remove_unneeded(i, forget_at_once)) {
+      lock.unlock();
+      std::this_thread::yield();
+      lock.lock();
+    }
+    if (files_[i] && files_[i]->has_unneeded()) adopted_unneeded_ = true;
+  }
+}
+
+bool Spool::tidy() {
+  const TimePoint started = Clock::now();
+  while (any_unneeded_) {
+    const TimePoint now = Clock::now();
+    if (now < last_call_.load(std::memory_order_relaxed) + between_calls) {
+      {
+        const std::lock_guard lock(unneeded_mutex_);
+        if (now < unneeded_since_ + forget_within) return true;
+      }
+      // To take turns with callers would cost them more than to do it: one thread has to wake the other then, and
+      // SQLite's memory to go from core to core.
+      if (now < started + 1ms) {
+        help_wanted_ = true;
+        std::this_thread::yield();
+        continue;
+      }
+    }
+    const std::lock_guard lock(mutex_);
+    remove_own_unneeded(forget_at_once);
+  }
+  return false;
+}
+
+void Spool::remove_own_unneeded(std::size_t count) {
+  {
+    const std::lock_guard lock(unneeded_mutex_);
+    if (files_[0]) files_[0]->add_unneeded(unneeded_);
+    unneeded_.clear();
+    any_unneeded_ = false;
+    help_wanted_ = false;
+  }
+  if (remove_unneeded(0, count)) any_unneeded_ = help_wanted_ = true;
+}
+
+bool Spool::remove_unneeded(std::size_t index, std::size_t count) {
+  std::unique_ptr<File>& file = files_[index];
+  if (!file || !file->has_unneeded()) return false;
+  const bool adopted = index > 0;
+  const TimePoint started = Clock::now();
+  if (file->needs_any()) {
+    if (started < try_again_) return false;
+  } else if (adopted) {
+    File::leave(file);
+    return false;
+  }
+  const Database::Result result = file->remove_unneeded(count);
+  if (result.code == SQLITE_OK) {
+    file->shrink();
+    if (file->has_unneeded()) return true;
+    complained_ = false;
+  } else if (!file->needs_any()) {
+    // A full disk takes no deletion either; but a file of which nothing is needed can go as a whole.
+    File::leave(file);
+  } else {
+    const TimePoint ended = Clock::now();
+    try_again_ = ended + std::max<Clock::duration>(1s, 10 * (ended - started));
+    if (!std::exchange(complained_, true)) {
+      log_(LogLevel::warning, "what was delivered cannot be taken out of the spool " + options_.spool_path +
+                                  " now: " + result.why + ". It may be sent again, with the same message ids");
+    }
+  }
+  return false;
+}
+
+void Spool::remove_soon(const EventList& events) {
+  forget(events);
+  tidy();
 }
 
 void Spool::remove(const EventList& events) {
-  std::vector<std::pair<std::uint16_t, std::int64_t>> rows;
-  rows.reserve(events.size());
-  for (const Event* event = events.front(); event != nullptr; event = event->next) {
-    rows.emplace_back(event->spool_file, event->spool_row);
+  forget(events);
+  while (any_unneeded_) {
+    const std::lock_guard lock(mutex_);
+    remove_own_unneeded(forget_at_once);
   }
-  forget(rows);
 }
 
-void Spool::remove(const Event& event) { forget({{event.spool_file, event.spool_row}}); }
+void Spool::remove(const Event& event) {
+  const std::lock_guard lock(mutex_);
+  if (!files_[event.spool_file]) return;
+  files_[event.spool_file]->add_unneeded(event.spool_row);
+  remove_unneeded(event.spool_file, all_rows);
+}
 
 void Spool::bury(const EventList& events, const ErrorInfo& error) {
   try {

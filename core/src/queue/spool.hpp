@@ -2,13 +2,17 @@
 /// Events on disk, so that they outlive the process.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "brands.hpp"
@@ -47,22 +51,35 @@ class Spool {
   /// \throws SpoolError if it cannot be written; then it is not in the spool.
   void store(Event& event);
 
-  /// The events need not be kept any more.
+  /// The events need not be kept any more. `soon` for those of which it does no harm if a crash has them sent again.
+  void remove_soon(const EventList& events);
   void remove(const EventList& events);
   void remove(const Event& event);
   /// The same for events that failed for good: they become dead letters.
   void bury(const EventList& events, const ErrorInfo& error);
+
+  /// Takes out what `remove_soon` left, when no calls come, at the latest after a tenth of a second.
+  /// \returns whether some are left, so that it should be called again in a moment.
+  bool tidy();
 
  private:
   class File;
   class Forks;
   struct Caller;
 
-  void insert(const std::vector<Caller*>& group);
+  /// Waits for callers who went along with the last commit and may come again: a moment, against what an fsync takes.
+  void gather(std::unique_lock<std::mutex>& lock);
+  void insert(std::span<Caller* const> group);
   /// Makes the own file if there is none; again, with all that it held, if somebody removed it.
   /// \throws SpoolError.
   void restore_own();
-  void forget(const std::vector<std::pair<std::uint16_t, std::int64_t>>& rows);
+  /// Puts the events' rows where `tidy` finds them; those in adopted files it removes.
+  void forget(const EventList& events);
+  /// Removes up to `count` rows of a file that it need not keep. For who holds `mutex_`.
+  /// \returns whether there are more, and no trouble.
+  bool remove_unneeded(std::size_t file, std::size_t count);
+  /// The same for the own file's `unneeded_`.
+  void remove_own_unneeded(std::size_t count);
   EventList adopt(const std::string& path);
   /// Reads a file and keeps it locked, if it is there for us to take. \returns whether it is damaged.
   bool take_over(const std::string& path, EventList& events);
@@ -75,15 +92,26 @@ class Spool {
   std::mutex mutex_;                          ///< Held wherever SQLite works; guards what follows.
   std::vector<std::unique_ptr<File>> files_;  ///< The own one, then the adopted; null when emptied.
   bool closed_ = false;
-  std::unique_ptr<DeadLetters> dead_letters_;                        ///< Opened when there is one.
-  std::vector<std::pair<std::uint16_t, std::int64_t>> unforgotten_;  ///< Rows that could not be removed yet.
+  std::unique_ptr<DeadLetters> dead_letters_;  ///< Opened when there is one.
   bool complained_ = false;
-  std::chrono::steady_clock::time_point try_again_{};  ///< To remove them, if that failed.
+  TimePoint try_again_{};  ///< To remove rows, if that failed.
 
-  std::mutex group_mutex_;  ///< Guards the callers who wait for an fsync.
-  std::condition_variable group_changed_;
-  std::vector<Caller*> group_;
+  std::mutex group_mutex_;      ///< Guards the callers who wait while one commits, for himself and others.
+  std::vector<Caller*> group_;  ///< Those whom the next commit takes along.
+  unsigned group_number_ = 0;   ///< Of that commit.
   bool committing_ = false;
+  std::size_t companions_ = 0;         ///< How many others wanted the last commit, or came while it went on,
+  TimePoint::duration last_commit_{};  ///< and how long it took.
+  std::condition_variable all_here_;   ///< As many as that came again.
+  std::array<std::condition_variable, 2> committed_;  ///< By the last bit of the commit's number.
+
+  std::mutex unneeded_mutex_;           ///< Taken after `mutex_`. Guards the two below.
+  std::vector<std::int64_t> unneeded_;  ///< Rows of the own file, which it has not been told of.
+  TimePoint unneeded_since_{};
+  std::atomic<bool> any_unneeded_{false};      ///< Whether there are any, or it has some of its own that can go now.
+  std::atomic<bool> help_wanted_{false};       ///< Callers should take some out.
+  std::atomic<bool> adopted_unneeded_{false};  ///< Whether an adopted file has some that could not go.
+  std::atomic<TimePoint> last_call_{};
 
   /// Has forks wait for `mutex_` while it lives.
   struct Registration {

@@ -16,6 +16,7 @@
 
 #include "event/timestamp.hpp"
 #include "intilery/errors.hpp"
+#include "queue/spool_log_writes.hpp"
 
 namespace intilery::queue {
 
@@ -108,7 +109,7 @@ void unlink_all(const fs::path& path) {
 NewSpoolFile make_spool_file(const fs::path& folder, std::string_view identity, SpoolSync sync, std::size_t max_bytes) {
   const fs::path path = new_name(folder);
   create_private(path);
-  auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, one_write_vfs());
   const auto must = [&](int code) {
     if (code == SQLITE_OK || code == SQLITE_DONE || code == SQLITE_ROW) return;
     const std::string why = db->error();
@@ -118,9 +119,11 @@ NewSpoolFile make_spool_file(const fs::path& folder, std::string_view identity, 
   };
   sqlite3_busy_timeout(db->get(), 5'000);  // somebody may look whether the new file can be adopted
   must(db->run("PRAGMA locking_mode = EXCLUSIVE"));
-  must(db->run("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL"));
+  must(db->run("PRAGMA journal_mode = WAL"));
   must(db->run(sync == SpoolSync::power ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF"));
-  must(db->run("PRAGMA journal_size_limit = 4000000"));
+  must(
+      db->run("PRAGMA journal_size_limit = 4000000; PRAGMA wal_autocheckpoint = 500; PRAGMA secure_delete = FAST; "
+              "PRAGMA temp_store = MEMORY"));
   must(db->limit_size(max_bytes));
   // All at once: a file with tables is whole.
   must(db->run("BEGIN EXCLUSIVE"));

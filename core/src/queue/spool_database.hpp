@@ -43,8 +43,9 @@ constexpr const char* insert_spool_row =
 /// A connection, for one thread at a time.
 class Database {
  public:
-  Database(const std::filesystem::path& path, int flags) {
-    const int code = sqlite3_open_v2(path.string().c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  /// \param vfs null: SQLite's own.
+  Database(const std::filesystem::path& path, int flags, const char* vfs = nullptr) {
+    const int code = sqlite3_open_v2(path.string().c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX, vfs);
     if (code != SQLITE_OK) {
       const std::string why = sqlite3_errmsg(db_);
       sqlite3_close(db_);
