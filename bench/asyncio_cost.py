@@ -111,7 +111,7 @@ async def run(url: str, events: int) -> dict[str, float]:
         client_id="hea",
         account_id="hea",
         brand_id="HEA",
-        auth_token="bench",
+        auth_token="sandbox-token",
         endpoint=url,
         delivery="batch",
         rate_limit=100_000,
