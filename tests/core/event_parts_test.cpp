@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -8,6 +9,7 @@
 #include <thread>
 
 #include "event/json_check.hpp"
+#include "event/json_value.hpp"
 #include "event/json_writer.hpp"
 #include "event/message_id.hpp"
 #include "event/timestamp.hpp"
