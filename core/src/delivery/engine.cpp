@@ -61,10 +61,7 @@ bool Engine::take_incoming(TimePoint now) {
     settle_unsent(std::move(incoming));
     return any;
   }
-  while (queue::EventPtr event = incoming.pop_front()) {
-    event->accepted = now;
-    lanes_.add(std::move(event));
-  }
+  lanes_.add(std::move(incoming), now);
   return any;
 }
 
