@@ -178,12 +178,19 @@ std::unique_ptr<Shipment> Engine::take(Route route, bool alone, TimePoint now) {
   return shipment;
 }
 
-std::string Engine::path(std::uint16_t brand, std::string_view rest) const {
-  const std::string name = surroundings_.brand_name(brand);
-  return "/track/" + options_.client_id + "/" + options_.account_id + "/" + name + "/v1/" + std::string(rest);
+std::string Engine::path(std::uint16_t brand, std::string_view rest) {
+  if (brand >= folders_.size()) folders_.resize(brand + std::size_t{1});
+  std::string& folder = folders_[brand];
+  if (folder.empty()) {
+    folder =
+        "/track/" + options_.client_id + "/" + options_.account_id + "/" + surroundings_.brand_name(brand) + "/v1/";
+  }
+  std::string path;
+  path.reserve(folder.size() + rest.size());
+  return path.append(folder).append(rest);
 }
 
-transport::Request Engine::request_of(Shipment& shipment) const {
+transport::Request Engine::request_of(Shipment& shipment) {
   const auto action = static_cast<event::Action>(shipment.events.front()->action);
   transport::Request request;
   request.path = path(shipment.brand(), shipment.route == Route::batch ? "batch" : event::name_of(action));
@@ -309,7 +316,8 @@ void Engine::handle(transport::Response response, TimePoint now) {
   std::unique_ptr<Shipment> shipment = std::move(under_way.shipment);
   shipment->last = judge(response, shipment->route, surroundings_.unix_now_ms());
   shipment->last_status = response.status;
-  shipment->last_body = response.body.substr(0, kept_body);
+  response.body.resize(std::min(response.body.size(), kept_body));
+  shipment->last_body = std::move(response.body);
   shipment->may_have_arrived |= shipment->last.may_have_arrived;
   switch (shipment->last.kind) {
     case Verdict::Kind::accepted:
@@ -365,7 +373,7 @@ void Engine::end_probe(const Shipment& shipment) {
 void Engine::accepted(std::unique_ptr<Shipment> shipment, TimePoint now) {
   brand_is_served(shipment->brand(), now);
   Outcome outcome;
-  if (shipment->route == Route::event) outcome.event_id = shipment->last.event_id;
+  if (shipment->route == Route::event) outcome.event_id = std::move(shipment->last.event_id);
   settle(std::move(shipment), std::move(outcome), now);
 }
 

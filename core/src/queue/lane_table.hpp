@@ -2,6 +2,7 @@
 /// Where each user's lane is found.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -38,7 +39,7 @@ class LaneTable {
       }
       entry->key = key;
       entry->used = true;
-      ++count_;
+      most_ = std::max(most_, ++count_);
     }
     return entry->lane;
   }
@@ -55,7 +56,10 @@ class LaneTable {
       entries_[hole] = std::exchange(entries_[place], {});
       hole = place;
     }
-    if (entries_.size() > smallest && 16 * count_ < entries_.size()) resize(entries_.size() / 4);
+    if (count_ > 0) return;
+    // What a burst took is given back, a bit each time, but not what is needed again and again.
+    if (entries_.size() > smallest && 8 * most_ < entries_.size()) resize(entries_.size() / 4);
+    most_ = 0;
   }
 
   /// Has the caches fetch what the next look for this key needs.
@@ -95,6 +99,7 @@ class LaneTable {
 
   std::vector<Entry> entries_ = std::vector<Entry>(smallest);  ///< A power of two.
   std::size_t count_ = 0;
+  std::size_t most_ = 0;  ///< Of `count_`, since it was last 0.
 };
 
 }  // namespace intilery::queue
