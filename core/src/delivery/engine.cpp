@@ -89,9 +89,9 @@ bool Engine::step(TimePoint now) {
   return any;
 }
 
-/// How many requests may want to leave now: about, where there are many. A shared pace takes tokens for them.
+/// How many requests may want to leave now: about, where there are more than the pace can prepare for.
 std::size_t Engine::wanted(TimePoint now) {
-  constexpr std::size_t many = 1'000;
+  const std::size_t many = pace_->foresight();
   std::size_t count = lanes_.ready() + (lanes_.any_alone() ? 1 : 0);
   for (auto entry = retries_.begin(); entry != retries_.end() && count < many; ++entry) {
     if (entry->first > now && !circuit_.open()) break;
