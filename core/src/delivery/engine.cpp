@@ -194,8 +194,8 @@ transport::Request Engine::request_of(Shipment& shipment) {
   const auto action = static_cast<event::Action>(shipment.events.front()->action);
   transport::Request request;
   request.path = path(shipment.brand(), shipment.route == Route::batch ? "batch" : event::name_of(action));
-  request.body_size = shipment.body_size();
   request.body = shipment.body(surroundings_.unix_now_ms());
+  for (const std::string_view part : request.body) request.body_size += part.size();
   return request;
 }
 
