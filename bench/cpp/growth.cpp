@@ -1,5 +1,6 @@
-// Whether an event costs the same however many events, users, and users in retry there are. The CPU time of the delivery
-// engine for an event, with a transport that answers at once; and that of the whole process, with a null server.
+// Whether an event costs the same however many events, users, and users in retry there are. The CPU time of the
+// delivery engine for an event, with a transport that answers at once; and that of the whole process, with a null
+// server.
 //
 //     build/cmake/bench/cpp/bench_growth [--json] [most_events] [rounds]
 #include <cmath>
@@ -110,8 +111,8 @@ double with_users(std::size_t users, DeliveryMode delivery) {
   return spent / static_cast<double>((events + window - 1) / window * window);
 }
 
-/// The engine's part for an event: of others, while so many users' events wait to be sent again; and of those users', when
-/// all of them go again.
+/// The engine's part for an event: of others, while so many users' events wait to be sent again; and of those users',
+/// when all of them go again.
 std::pair<double, double> with_retries(std::size_t users) {
   Options options = options_for("http://127.0.0.1");
   options.delivery = DeliveryMode::event;

@@ -1,5 +1,6 @@
-// What an event costs the whole process, from the call to the acknowledgement, in batches to a null server; and how much
-// longer all of it takes than the calling loop by itself (the calling thread's own time, its waits for room left out).
+// What an event costs the whole process, from the call to the acknowledgement, in batches to a null server; and how
+// much longer all of it takes than the calling loop by itself (the calling thread's own time, its waits for room left
+// out).
 //
 //     build/cmake/bench/cpp/bench_process_cpu [--json] [events] [rounds] [users]
 #include "measured.hpp"

@@ -106,7 +106,7 @@ class Exchange {
     } else {
       response_.failure = failure_of(result);
       const bool ended = result == CURLE_SEND_FAIL_REWIND || result == CURLE_ABORTED_BY_CALLBACK;
-      response_.detail = ended                ? "the connection ended without an answer"
+      response_.detail = ended               ? "the connection ended without an answer"
                          : error_[0] != '\0' ? error_.data()
                                              : curl_easy_strerror(result);
       response_.body.clear();
@@ -250,7 +250,9 @@ class CurlTransport : public Transport {
     run_timer();
     collect(done);
     if (!done.empty()) return done;
-    if (timer_) {
+    if (timer_ == Clock::time_point::min()) {
+      timeout = std::chrono::milliseconds(0);
+    } else if (timer_) {
       timeout = std::min(timeout, std::chrono::ceil<std::chrono::milliseconds>(*timer_ - Clock::now()));
     }
     const auto bounded = std::clamp<std::int64_t>(timeout.count(), 0, std::numeric_limits<int>::max());
@@ -306,12 +308,13 @@ class CurlTransport : public Transport {
   static int on_timer(CURLM*, long ms, void* self) {
     std::optional<Clock::time_point>& timer = static_cast<CurlTransport*>(self)->timer_;
     timer.reset();
-    if (ms >= 0) timer = Clock::now() + std::chrono::milliseconds(ms);
+    if (ms == 0) timer = Clock::time_point::min();  // needs no look at the clock
+    if (ms > 0) timer = Clock::now() + std::chrono::milliseconds(ms);
     return 0;
   }
 
   void run_timer() {
-    if (!timer_ || Clock::now() < *timer_) return;
+    if (!timer_ || (*timer_ != Clock::time_point::min() && Clock::now() < *timer_)) return;
     timer_.reset();
     act(CURL_SOCKET_TIMEOUT, 0);
   }
@@ -353,13 +356,13 @@ class CurlTransport : public Transport {
   Headers headers_;
   std::vector<Headers> old_headers_;
   WakePipe wake_;
-  std::vector<pollfd> polled_;                       ///< First the wake-ups, then libcurl's sockets.
-  std::vector<std::size_t> places_;                  ///< Where a socket is in `polled_`; 0: nowhere.
-  std::vector<pollfd> ready_;                        ///< Kept for its memory.
-  std::optional<Clock::time_point> timer_;           ///< When libcurl wants to be called.
+  std::vector<pollfd> polled_;              ///< First the wake-ups, then libcurl's sockets.
+  std::vector<std::size_t> places_;         ///< Where a socket is in `polled_`; 0: nowhere.
+  std::vector<pollfd> ready_;               ///< Kept for its memory.
+  std::optional<Clock::time_point> timer_;  ///< When libcurl wants to be called.
   std::vector<std::unique_ptr<Exchange>> exchanges_;
-  std::vector<Exchange*> idle_;                      ///< Those of them that carry nothing now.
-  std::unique_ptr<CURLM, MultiDeleter> multi_;       ///< Calls back until it is gone, so it goes first.
+  std::vector<Exchange*> idle_;                 ///< Those of them that carry nothing now.
+  std::unique_ptr<CURLM, MultiDeleter> multi_;  ///< Calls back until it is gone, so it goes first.
 };
 
 }  // namespace
