@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <limits>
+#include <mutex>
 #include <new>
 #include <optional>
 #include <span>
@@ -216,7 +217,7 @@ class CurlTransport : public Transport {
     initialise_curl();
     multi_.reset(curl_multi_init());
     if (!multi_) throw std::runtime_error("libcurl has no memory for its connections");
-    polled_.push_back({.fd = wake_.descriptor(), .events = POLLIN, .revents = 0});
+    polled_.push_back({.fd = wake_->descriptor(), .events = POLLIN, .revents = 0});
     curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(options.max_connections));
     curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, static_cast<curl_socket_callback>(&on_socket));
     curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
@@ -257,7 +258,7 @@ class CurlTransport : public Transport {
     }
     const auto bounded = std::clamp<std::int64_t>(timeout.count(), 0, std::numeric_limits<int>::max());
     if (::poll(polled_.data(), static_cast<nfds_t>(polled_.size()), static_cast<int>(bounded)) > 0) {
-      if (polled_.front().revents != 0) wake_.drain();
+      if (polled_.front().revents != 0) wake_->drain();
       run_sockets();
     }
     run_timer();
@@ -265,7 +266,10 @@ class CurlTransport : public Transport {
     return done;
   }
 
-  void wake() override { wake_.wake(); }
+  void wake() override {
+    const std::lock_guard lock(wake_mutex_);
+    if (wake_) wake_->wake();
+  }
 
   void abandon() override {
     for (const std::unique_ptr<Exchange>& exchange : exchanges_) {
@@ -274,6 +278,8 @@ class CurlTransport : public Transport {
     exchanges_.clear();
     idle_.clear();
     multi_.reset();
+    const std::lock_guard lock(wake_mutex_);
+    wake_.reset();
   }
 
  private:
@@ -355,7 +361,8 @@ class CurlTransport : public Transport {
   const std::string user_agent_;
   Headers headers_;
   std::vector<Headers> old_headers_;
-  WakePipe wake_;
+  std::mutex wake_mutex_;  ///< Keeps `wake_` while it is used by another thread.
+  std::optional<WakePipe> wake_{std::in_place};
   std::vector<pollfd> polled_;              ///< First the wake-ups, then libcurl's sockets.
   std::vector<std::size_t> places_;         ///< Where a socket is in `polled_`; 0: nowhere.
   std::vector<pollfd> ready_;               ///< Kept for its memory.
