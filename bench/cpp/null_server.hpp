@@ -5,6 +5,9 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,6 +43,9 @@ class NullServer {
            "}\n";
     process_ = fork();
     if (process_ == 0) {
+#if defined(__linux__)
+      prctl(PR_SET_PDEATHSIG, SIGKILL);  // it stays behind nobody
+#endif
       const std::string config = (folder_ / "nginx.conf").string();
       execlp("nginx", "nginx", "-p", folder_.c_str(), "-c", config.c_str(), static_cast<char*>(nullptr));
       execl("/usr/sbin/nginx", "nginx", "-p", folder_.c_str(), "-c", config.c_str(), static_cast<char*>(nullptr));
