@@ -189,6 +189,9 @@ class Server : public httplib::Server {
  public:
   std::atomic<bool> stopping{false};
 
+  /// httplib lets five connections wait, so of a hundred that come at once some would take seconds.
+  void let_many_wait() { ::listen(svr_sock_, SOMAXCONN); }
+
  private:
   bool process_and_close_socket(socket_t fd) override {
     const int on = 1;
@@ -308,6 +311,7 @@ HttpServer::HttpServer(const std::string& host, int port, Handler handler, HeadH
   }
   if (impl_->port <= 0)
     throw std::runtime_error("cannot bind " + host + ":" + std::to_string(port) + " (is the port in use?)");
+  server.let_many_wait();
   impl_->accepting = std::thread([&server] { server.listen_after_bind(); });
   while (!server.is_running()) std::this_thread::yield();
 }

@@ -232,12 +232,16 @@ TEST_F(ClientTest, FaultsOnTheWayLoseNothing) {
 }
 
 TEST_F(ClientTest, NoRequestIsSentAgainBehindTheCounters) {
-  Client client(options(), {.on_failure = {}, .on_log = [](LogLevel, std::string_view) {}});
-  client.track("u", "First").wait(5s);  // leaves a connection to be used again
-  sandbox.set_faults(R"([{"lost_ack":true,"times":2}])");
-  EXPECT_EQ(client.track("u", "Second").wait(5s).attempts, 3);
-  EXPECT_EQ(client.stats().requests, (std::map<int, std::uint64_t>{{0, 2}, {200, 2}}));
-  EXPECT_EQ(sandbox.requests().size(), 4u);
+  for (const std::size_t size : {10u, 100'000u}) {  // a long body travels in pieces
+    SCOPED_TRACE(size);
+    sandbox.clear();
+    Client client(options(), {.on_failure = {}, .on_log = [](LogLevel, std::string_view) {}});
+    client.track("u", "First").wait(5s);  // leaves a connection to be used again
+    sandbox.set_faults(R"([{"lost_ack":true,"times":2}])");
+    EXPECT_EQ(client.track("u", "Second", {{"text", std::string(size, 'x')}}).wait(5s).attempts, 3);
+    EXPECT_EQ(client.stats().requests, (std::map<int, std::uint64_t>{{0, 2}, {200, 2}}));
+    EXPECT_EQ(sandbox.requests().size(), 4u);
+  }
 }
 
 TEST_F(ClientTest, AFailedDeliveryThrowsItsError) {

@@ -16,8 +16,9 @@ class LanesTest : public testing::Test {
     EventPtr event = Event::make(name);
     event->lane = lane;
     event->brand = brand;
-    event->accepted = accepted;
-    lanes.add(std::move(event));
+    EventList one;
+    one.push_back(std::move(event));
+    lanes.add(std::move(one), accepted);
   }
   std::optional<Lanes::Turn> turn(std::size_t full = 100) const { return lanes.turn(TimePoint(0s), full); }
   EventList take_batch() { return lanes.take_batch(turn()->brand, 1'000'000, 0); }
@@ -43,6 +44,37 @@ TEST_F(LanesTest, ABrandWaitsForNoOther) {
   const EventList second = take_batch();
   EXPECT_EQ(names(second), "b1");
   EXPECT_EQ(lanes.ready(), 0u);
+}
+
+TEST_F(LanesTest, ManyUsersComeAndGo) {
+  for (const std::uint64_t users : {5'000, 5'000, 4, 4, 4, 4, 5'000}) {
+    for (std::uint64_t user = 0; user < users; ++user) {
+      add(std::to_string(user) + "a", user, 0);
+      add(std::to_string(user) + "b", user, 0);
+    }
+    EXPECT_EQ(lanes.ready(), 2 * users);
+    EventList firsts;
+    for (std::uint64_t user = 0; user < users; ++user) firsts.push_back(lanes.take_one(0));
+    EXPECT_FALSE(turn());  // each user's second event waits for the first
+    // Half of the first ones come to nothing and go again.
+    EventList again;
+    EventList delivered;
+    while (EventPtr event = firsts.pop_front()) (event->lane % 2 == 0 ? again : delivered).push_back(std::move(event));
+    lanes.put_back(std::move(again));
+    lanes.release(delivered, true, TimePoint(1s));
+    EXPECT_EQ(lanes.ready(), 2 * users - users / 2);
+    std::uint64_t seen = 0;
+    while (turn()) {
+      const EventList batch = take_batch();
+      for (const Event* event = batch.front(); event != nullptr; event = event->next) {
+        const std::string name(event->bytes());
+        EXPECT_TRUE(name == std::to_string(event->lane) + "b" || event->lane % 2 == 0) << name;
+        ++seen;
+      }
+      lanes.release(batch, true, TimePoint(1s));
+    }
+    EXPECT_EQ(seen, 2 * users - users / 2);
+  }
 }
 
 TEST_F(LanesTest, ABatchHoldsOneBrandEvenWhereTwoHashesFallTogether) {

@@ -61,10 +61,7 @@ bool Engine::take_incoming(TimePoint now) {
     settle_unsent(std::move(incoming));
     return any;
   }
-  while (queue::EventPtr event = incoming.pop_front()) {
-    event->accepted = now;
-    lanes_.add(std::move(event));
-  }
+  lanes_.add(std::move(incoming), now);
   return any;
 }
 
@@ -92,9 +89,9 @@ bool Engine::step(TimePoint now) {
   return any;
 }
 
-/// How many requests may want to leave now: about, where there are many. A shared pace takes tokens for them.
+/// How many requests may want to leave now: about, where there are more than the pace can prepare for.
 std::size_t Engine::wanted(TimePoint now) {
-  constexpr std::size_t many = 1'000;
+  const std::size_t many = pace_->foresight();
   std::size_t count = lanes_.ready() + (lanes_.any_alone() ? 1 : 0);
   for (auto entry = retries_.begin(); entry != retries_.end() && count < many; ++entry) {
     if (entry->first > now && !circuit_.open()) break;
@@ -181,17 +178,24 @@ std::unique_ptr<Shipment> Engine::take(Route route, bool alone, TimePoint now) {
   return shipment;
 }
 
-std::string Engine::path(std::uint16_t brand, std::string_view rest) const {
-  const std::string name = surroundings_.brand_name(brand);
-  return "/track/" + options_.client_id + "/" + options_.account_id + "/" + name + "/v1/" + std::string(rest);
+std::string Engine::path(std::uint16_t brand, std::string_view rest) {
+  if (brand >= folders_.size()) folders_.resize(brand + std::size_t{1});
+  std::string& folder = folders_[brand];
+  if (folder.empty()) {
+    folder =
+        "/track/" + options_.client_id + "/" + options_.account_id + "/" + surroundings_.brand_name(brand) + "/v1/";
+  }
+  std::string path;
+  path.reserve(folder.size() + rest.size());
+  return path.append(folder).append(rest);
 }
 
-transport::Request Engine::request_of(Shipment& shipment) const {
+transport::Request Engine::request_of(Shipment& shipment) {
   const auto action = static_cast<event::Action>(shipment.events.front()->action);
   transport::Request request;
   request.path = path(shipment.brand(), shipment.route == Route::batch ? "batch" : event::name_of(action));
-  request.body_size = shipment.body_size();
   request.body = shipment.body(surroundings_.unix_now_ms());
+  for (const std::string_view part : request.body) request.body_size += part.size();
   return request;
 }
 
@@ -312,7 +316,8 @@ void Engine::handle(transport::Response response, TimePoint now) {
   std::unique_ptr<Shipment> shipment = std::move(under_way.shipment);
   shipment->last = judge(response, shipment->route, surroundings_.unix_now_ms());
   shipment->last_status = response.status;
-  shipment->last_body = response.body.substr(0, kept_body);
+  response.body.resize(std::min(response.body.size(), kept_body));
+  shipment->last_body = std::move(response.body);
   shipment->may_have_arrived |= shipment->last.may_have_arrived;
   switch (shipment->last.kind) {
     case Verdict::Kind::accepted:
@@ -368,7 +373,7 @@ void Engine::end_probe(const Shipment& shipment) {
 void Engine::accepted(std::unique_ptr<Shipment> shipment, TimePoint now) {
   brand_is_served(shipment->brand(), now);
   Outcome outcome;
-  if (shipment->route == Route::event) outcome.event_id = shipment->last.event_id;
+  if (shipment->route == Route::event) outcome.event_id = std::move(shipment->last.event_id);
   settle(std::move(shipment), std::move(outcome), now);
 }
 

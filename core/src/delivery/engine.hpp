@@ -102,7 +102,7 @@ class Engine {
   std::optional<Route> due(TimePoint now);
   std::optional<queue::Lanes::Turn> turn(TimePoint now) const;
   std::unique_ptr<Shipment> take(Route route, bool alone, TimePoint now);
-  transport::Request request_of(Shipment& shipment) const;
+  transport::Request request_of(Shipment& shipment);
   void send(std::unique_ptr<Shipment> shipment, TimePoint now);
   void send(Read read, TimePoint now);
   void retry_at(std::unique_ptr<Shipment> shipment, TimePoint moment);
@@ -140,7 +140,7 @@ class Engine {
   ErrorInfo given_up(std::uint16_t brand, std::string code, std::string message) const;
   void settle(std::unique_ptr<Shipment> shipment, Outcome outcome, TimePoint now);
 
-  std::string path(std::uint16_t brand, std::string_view rest) const;
+  std::string path(std::uint16_t brand, std::string_view rest);
   void publish(TimePoint now);
 
   const Options options_;
@@ -149,6 +149,7 @@ class Engine {
   Surroundings surroundings_;
   std::optional<TrafficLog> traffic_log_;  ///< With `debug`.
 
+  std::vector<std::string> folders_;  ///< By brand: what its requests' paths begin with.
   queue::Lanes lanes_;
   std::unique_ptr<Pace> pace_;
   TokenBucket retry_budget_;  ///< Of the account's pace, failed requests get no more than half.

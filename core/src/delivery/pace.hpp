@@ -24,8 +24,10 @@ class Pace {
  public:
   virtual ~Pace() = default;
 
-  /// Whether a request may leave now. \param wanted how many would, at least one.
+  /// Whether a request may leave now. \param wanted how many would, at least one; exact up to `foresight`.
   virtual bool allows(TimePoint now, std::size_t wanted) = 0;
+  /// How many requests this can prepare for at once.
+  virtual std::size_t foresight() const { return 1; }
   /// When to ask again; nothing: somebody will wake the I/O thread. Only where something waits.
   virtual std::optional<TimePoint> next(TimePoint now) = 0;
   /// A request leaves. It must be allowed.

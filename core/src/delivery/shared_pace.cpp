@@ -59,12 +59,13 @@ void SharedPace::listen(TimePoint now) {
   ask_again_ = grant->tokens > 0 ? now : now + grant->wait;
 }
 
+std::size_t SharedPace::foresight() const { return static_cast<std::size_t>(std::max(1.0, rate_ * lease_seconds)); }
+
 bool SharedPace::allows(TimePoint now, std::size_t wanted) {
   listen(now);
   if (now >= lapse_at_) leased_ = 0;
   if (leased_ == 0 && !asking_ && now >= ask_again_ && !paused(now)) {
-    const double most = std::max(1.0, rate_ * lease_seconds);
-    store_->ask(gone_ ? 0 : std::min(wanted, static_cast<std::size_t>(most)));
+    store_->ask(gone_ ? 0 : std::min(wanted, foresight()));
     asking_ = true;
   }
   return gone_ ? own_.allows(now, wanted) : leased_ > 0 && !paused(now);

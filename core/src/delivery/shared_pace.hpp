@@ -21,6 +21,7 @@ class SharedPace : public Pace {
   SharedPace(std::unique_ptr<RateStore> store, OwnPace own, const Options& options, Log log);
 
   bool allows(TimePoint now, std::size_t wanted) override;
+  std::size_t foresight() const override;
   std::optional<TimePoint> next(TimePoint now) override;
   void take(TimePoint now) override;
   void answered(bool served, TimePoint now) override;

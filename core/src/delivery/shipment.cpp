@@ -22,13 +22,13 @@ std::size_t Shipment::body_size() const {
 }
 
 std::vector<std::string_view> Shipment::body(std::int64_t unix_ms) {
-  closing = event::closing(unix_ms);
-  separator = closing + ",";
+  separator = event::closing(unix_ms) + ',';
+  const std::string_view closing = std::string_view(separator).substr(0, event::closing_size);
   std::vector<std::string_view> parts;
   parts.reserve(2 * events.size() + 2);
   if (route == Route::batch) parts.push_back(batch_opening);
   for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
-    const std::string_view end = event->next != nullptr ? separator : closing;
+    const std::string_view end = event->next != nullptr ? std::string_view(separator) : closing;
     parts.push_back(event->bytes());
     parts.push_back(event->has_sent_at ? end.substr(event::closing_size - 1) : end);
   }

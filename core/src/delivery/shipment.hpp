@@ -28,8 +28,7 @@ struct Shipment {
   Verdict last;            ///< What the last attempt came to.
   int last_status = 0;
   std::string last_body;
-  std::string closing;             ///< What goes behind each event; see `event::closing`.
-  std::string separator;           ///< The same with a comma, between the events of a batch.
+  std::string separator;           ///< What goes behind each event (`event::closing`), and a comma for batches.
   std::unique_ptr<Shipment> next;  ///< Goes once this one is settled: the same user's later events.
 
   /// All its events are of one.

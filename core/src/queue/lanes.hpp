@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "queue/event_list.hpp"
+#include "queue/lane_table.hpp"
 
 namespace intilery::queue {
 
@@ -24,8 +24,8 @@ class Lanes {
   /// How long a lane settles.
   static constexpr std::chrono::milliseconds settling_time{500};
 
-  /// Appends to the event's lane.
-  void add(EventPtr event);
+  /// Appends each to its lane.
+  void add(EventList events, TimePoint accepted);
 
   /// Events that may leave now in batches, and those that may leave only alone.
   std::size_t ready() const;
@@ -77,14 +77,13 @@ class Lanes {
  private:
   struct Lane {
     EventList waiting;
-    std::size_t held = 0;      ///< Events of this lane that are under way.
-    std::size_t settling = 0;  ///< Its entries in `settling_`.
+    std::uint32_t held = 0;      ///< Events of this lane that are under way.
+    std::uint32_t settling = 0;  ///< Its entries in `settling_`.
 
     bool idle() const { return waiting.empty() && held == 0 && settling == 0; }
     /// Whether its first event must wait for something.
     bool blocked() const { return held > 0 || (settling > 0 && waiting.front()->commands); }
   };
-  using Map = std::unordered_map<std::uint64_t, Lane>;
   struct Brand {
     std::deque<std::uint64_t> ready;  ///< Lanes that are not blocked and begin with an event for a batch.
     std::deque<std::uint64_t> alone;  ///< Lanes that are not blocked and begin with an event that must go alone.
@@ -93,13 +92,13 @@ class Lanes {
   };
   Brand& of(std::uint16_t brand);
   TimePoint first_of(const std::deque<std::uint64_t>& lanes) const;
-  void make_ready(Map::value_type& lane);
+  void make_ready(std::uint64_t key, const Lane& lane);
   void go_on(std::uint64_t key);
   EventPtr take_from(std::deque<std::uint64_t>& lanes);
   template <class Chosen>
   EventList take_if(Chosen chosen);
 
-  Map lanes_;
+  LaneTable<Lane> lanes_;
   std::vector<Brand> brands_;                                 ///< By number.
   std::deque<std::pair<TimePoint, std::uint64_t>> settling_;  ///< Lanes by when they have settled.
 };

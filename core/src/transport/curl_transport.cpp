@@ -1,17 +1,21 @@
 #include "transport/curl_transport.hpp"
 
+#include <poll.h>
+#include <strings.h>
+
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstring>
 #include <limits>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <span>
 #include <stdexcept>
-#include <unordered_map>
+#include <utility>
 
 #include "transport/curl_handle.hpp"
+#include "transport/wake_pipe.hpp"
 
 namespace intilery::transport {
 
@@ -26,37 +30,64 @@ struct MultiDeleter {
 constexpr std::size_t longest_answer = 64'000;
 constexpr std::size_t longest_page = 256'000'000;
 
-/// One request under way, with the handle that carries it. Handles are used again.
+/// A body of up to so many bytes is given to libcurl in one piece: then it leaves together with the headers, in one
+/// system call and mostly one packet, which is worth more than the copy costs.
+#if LIBCURL_VERSION_NUM >= 0x075000
+constexpr std::size_t longest_piece = 16'000;
+#else
+constexpr std::size_t longest_piece = 0;  // there is no way to keep libcurl from sending it again
+#endif
+
+/// Carries one request after the other.
 class Exchange {
  public:
-  explicit Exchange(Easy easy) : easy_(std::move(easy)) {}
-
-  CURL* easy() const { return easy_.get(); }
-  Easy take_easy() { return std::move(easy_); }
-
-  void begin(Request request, const std::string& endpoint, curl_slist* headers) {
-    request_ = std::move(request);
-    response_.id = request_.id;
-    url_ = endpoint + request_.path;
-    CURL* easy = easy_.get();
-    set(CURLOPT_URL, url_.c_str());
-    set(CURLOPT_HTTPHEADER, headers);
+  explicit Exchange(Easy easy) : easy_(std::move(easy)) {
     set(CURLOPT_PRIVATE, this);
     set(CURLOPT_ERRORBUFFER, error_.data());
     set(CURLOPT_WRITEFUNCTION, static_cast<curl_write_callback>(&Exchange::on_body));
     set(CURLOPT_WRITEDATA, this);
     set(CURLOPT_HEADERFUNCTION, static_cast<curl_write_callback>(&Exchange::on_header));
     set(CURLOPT_HEADERDATA, this);
-    if (request_.post) {
-      set(CURLOPT_POST, 1L);
-      curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body_size));
-      set(CURLOPT_READFUNCTION, static_cast<curl_read_callback>(&Exchange::on_read));
-      set(CURLOPT_READDATA, this);
-      set(CURLOPT_SEEKFUNCTION, static_cast<curl_seek_callback>(&Exchange::on_seek));
-      set(CURLOPT_SEEKDATA, this);
-    } else {
-      set(CURLOPT_HTTPGET, 1L);
+    set(CURLOPT_READFUNCTION, static_cast<curl_read_callback>(&Exchange::on_read));
+    set(CURLOPT_READDATA, this);
+    set(CURLOPT_SEEKFUNCTION, static_cast<curl_seek_callback>(&Exchange::on_seek));
+    set(CURLOPT_SEEKDATA, this);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    set(CURLOPT_PREREQFUNCTION, static_cast<curl_prereq_callback>(&Exchange::on_request));
+    set(CURLOPT_PREREQDATA, this);
+#endif
+  }
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  CURL* easy() const { return easy_.get(); }
+  bool under_way() const { return under_way_; }
+
+  void begin(Request request, const std::string& endpoint, curl_slist* headers) {
+    under_way_ = true;
+    request_ = std::move(request);
+    response_ = {};
+    response_.id = request_.id;
+    error_[0] = '\0';
+    part_ = 0;
+    offset_ = 0;
+    begun_ = false;
+    if (url_.size() != endpoint.size() + request_.path.size() || !url_.ends_with(request_.path)) {
+      url_ = endpoint + request_.path;
+      set(CURLOPT_URL, url_.c_str());
     }
+    set(CURLOPT_HTTPHEADER, headers);
+    if (!request_.post) {
+      set(CURLOPT_HTTPGET, 1L);
+      return;
+    }
+    set(CURLOPT_POST, 1L);
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body_size));
+    if (in_one_piece()) {
+      piece_.clear();
+      for (const std::string_view part : request_.body) piece_ += part;
+    }
+    set(CURLOPT_POSTFIELDS, in_one_piece() ? piece_.data() : nullptr);  // null: on_read
   }
 
   template <class Value>
@@ -65,6 +96,7 @@ class Exchange {
   }
 
   Response end(CURLcode result) {
+    under_way_ = false;
     long status = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
     long request_size = 0;
@@ -74,9 +106,10 @@ class Exchange {
       response_.status = static_cast<int>(status);
     } else {
       response_.failure = failure_of(result);
-      response_.detail = result == CURLE_SEND_FAIL_REWIND ? "the connection ended without an answer"
-                         : error_[0] != '\0'              ? error_.data()
-                                                          : curl_easy_strerror(result);
+      const bool ended = result == CURLE_SEND_FAIL_REWIND || result == CURLE_ABORTED_BY_CALLBACK;
+      response_.detail = ended               ? "the connection ended without an answer"
+                         : error_[0] != '\0' ? error_.data()
+                                             : curl_easy_strerror(result);
       response_.body.clear();
       response_.retry_after.clear();
     }
@@ -128,6 +161,15 @@ class Exchange {
     const bool untouched = exchange->part_ == 0 && exchange->offset_ == 0;
     return untouched ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
   }
+#if LIBCURL_VERSION_NUM >= 0x075000
+  /// The same for a body in one piece, for which nobody seeks: this is called before each sending.
+  static int on_request(void* self, char*, char*, int, int) {
+    auto* exchange = static_cast<Exchange*>(self);
+    const bool again = std::exchange(exchange->begun_, true);
+    return again && exchange->in_one_piece() ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+  }
+#endif
+  bool in_one_piece() const { return request_.post && request_.body_size <= longest_piece; }
 
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) {
     auto* exchange = static_cast<Exchange*>(self);
@@ -142,13 +184,9 @@ class Exchange {
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self) {
     auto* exchange = static_cast<Exchange*>(self);
     const std::string_view line(data, size * count);
-    const std::size_t colon = line.find(':');
-    if (colon != std::string_view::npos) {
-      std::string name(line.substr(0, colon));
-      std::transform(name.begin(), name.end(), name.begin(),
-                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-      if (name == "retry-after") exchange->response_.retry_after = value_of(line.substr(colon + 1));
-    }
+    constexpr std::string_view name = "retry-after:";
+    if (line.size() > name.size() && strncasecmp(line.data(), name.data(), name.size()) == 0)
+      exchange->response_.retry_after = value_of(line.substr(name.size()));
     return size * count;
   }
   static std::string value_of(std::string_view text) {
@@ -163,10 +201,15 @@ class Exchange {
   Response response_;
   std::string url_;
   std::array<char, CURL_ERROR_SIZE> error_{};
-  std::size_t part_ = 0;    ///< Which part of the body is next,
+  std::string piece_;       ///< The body in one piece, if it is short.
+  std::size_t part_ = 0;    ///< Else which part of the body is next,
   std::size_t offset_ = 0;  ///< and from which byte of it.
+  bool begun_ = false;      ///< It was sent, or is being sent.
+  bool under_way_ = false;
 };
 
+/// libcurl is told which sockets are ready, so that a turn costs no more than what happens in it, however many requests
+/// are under way; `curl_multi_perform` would look at each of them.
 class CurlTransport : public Transport {
  public:
   CurlTransport(const Options& options, const std::string& user_agent)
@@ -174,7 +217,12 @@ class CurlTransport : public Transport {
     initialise_curl();
     multi_.reset(curl_multi_init());
     if (!multi_) throw std::runtime_error("libcurl has no memory for its connections");
+    polled_.push_back({.fd = wake_->descriptor(), .events = POLLIN, .revents = 0});
     curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(options.max_connections));
+    curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, static_cast<curl_socket_callback>(&on_socket));
+    curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
+    curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, static_cast<curl_multi_timer_callback>(&on_timer));
+    curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
     set_token(options.auth_token);
   }
   ~CurlTransport() override { abandon(); }
@@ -182,46 +230,120 @@ class CurlTransport : public Transport {
   void set_token(const std::string& token) override {
     // Requests under way keep using the old list.
     old_headers_.push_back(std::move(headers_));
-    if (exchanges_.empty()) old_headers_.clear();
+    if (idle_.size() == exchanges_.size()) old_headers_.clear();
     headers_ = make_headers(token);
   }
 
   void start(Request request) override {
-    const std::uint64_t id = request.id;
-    auto exchange = std::make_unique<Exchange>(take_handle());
+    if (idle_.empty()) {
+      exchanges_.push_back(std::make_unique<Exchange>(make_easy(options_, user_agent_)));
+      idle_.push_back(exchanges_.back().get());
+    }
+    Exchange* const exchange = idle_.back();
+    idle_.pop_back();
     exchange->begin(std::move(request), endpoint_, headers_.get());
     curl_multi_add_handle(multi_.get(), exchange->easy());
-    exchanges_.emplace(id, std::move(exchange));
   }
 
   std::vector<Response> poll(std::chrono::milliseconds timeout) override {
     // What was started leaves before the wait. It may be complete at once, and then nothing would end the wait.
-    std::vector<Response> done = perform();
+    std::vector<Response> done;
+    run_timer();
+    collect(done);
     if (!done.empty()) return done;
+    if (timer_ == Clock::time_point::min()) {
+      timeout = std::chrono::milliseconds(0);
+    } else if (timer_) {
+      timeout = std::min(timeout, std::chrono::ceil<std::chrono::milliseconds>(*timer_ - Clock::now()));
+    }
     const auto bounded = std::clamp<std::int64_t>(timeout.count(), 0, std::numeric_limits<int>::max());
-    curl_multi_poll(multi_.get(), nullptr, 0, static_cast<int>(bounded), nullptr);
-    return perform();
+    if (::poll(polled_.data(), static_cast<nfds_t>(polled_.size()), static_cast<int>(bounded)) > 0) {
+      if (polled_.front().revents != 0) wake_->drain();
+      run_sockets();
+    }
+    run_timer();
+    collect(done);
+    return done;
   }
 
   void wake() override {
     const std::lock_guard lock(wake_mutex_);
-    if (multi_) curl_multi_wakeup(multi_.get());
+    if (wake_) wake_->wake();
   }
 
   void abandon() override {
-    for (auto& [id, exchange] : exchanges_) curl_multi_remove_handle(multi_.get(), exchange->easy());
+    for (const std::unique_ptr<Exchange>& exchange : exchanges_) {
+      if (exchange->under_way()) curl_multi_remove_handle(multi_.get(), exchange->easy());
+    }
     exchanges_.clear();
     idle_.clear();
-    const std::lock_guard lock(wake_mutex_);
     multi_.reset();
+    const std::lock_guard lock(wake_mutex_);
+    wake_.reset();
   }
 
  private:
-  /// Moves everything on without waiting. \returns what is complete.
-  std::vector<Response> perform() {
+  using Clock = std::chrono::steady_clock;
+
+  /// libcurl waits for other things on a socket than before.
+  static int on_socket(CURL*, curl_socket_t socket, int what, void* self, void*) {
+    static_cast<CurlTransport*>(self)->watch(socket, what);
+    return 0;
+  }
+  void watch(curl_socket_t socket, int what) {
+    const auto number = static_cast<std::size_t>(socket);
+    if (number >= places_.size()) places_.resize(number + 1, 0);
+    std::size_t& place = places_[number];
+    if (what == CURL_POLL_REMOVE) {
+      if (place == 0) return;
+      polled_[place] = polled_.back();
+      places_[static_cast<std::size_t>(polled_[place].fd)] = place;
+      polled_.pop_back();
+      place = 0;
+      return;
+    }
+    if (place == 0) {
+      place = polled_.size();
+      polled_.push_back({.fd = socket, .events = 0, .revents = 0});
+    }
+    polled_[place].events = static_cast<short>(((what & CURL_POLL_IN) != 0 ? POLLIN : 0) |  // and both for INOUT
+                                               ((what & CURL_POLL_OUT) != 0 ? POLLOUT : 0));
+  }
+
+  /// libcurl wants to be called after so many milliseconds; -1: never.
+  static int on_timer(CURLM*, long ms, void* self) {
+    std::optional<Clock::time_point>& timer = static_cast<CurlTransport*>(self)->timer_;
+    timer.reset();
+    if (ms == 0) timer = Clock::time_point::min();  // needs no look at the clock
+    if (ms > 0) timer = Clock::now() + std::chrono::milliseconds(ms);
+    return 0;
+  }
+
+  void run_timer() {
+    if (!timer_ || (*timer_ != Clock::time_point::min() && Clock::now() < *timer_)) return;
+    timer_.reset();
+    act(CURL_SOCKET_TIMEOUT, 0);
+  }
+
+  void run_sockets() {
+    ready_.clear();  // what is watched changes meanwhile
+    for (std::size_t place = 1; place < polled_.size(); ++place) {
+      if (polled_[place].revents != 0) ready_.push_back(polled_[place]);
+    }
+    for (const pollfd& socket : ready_) {
+      const bool readable = (socket.revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+      const bool writable = (socket.revents & (POLLOUT | POLLERR)) != 0;
+      act(socket.fd, (readable ? CURL_CSELECT_IN : 0) | (writable ? CURL_CSELECT_OUT : 0));
+    }
+  }
+
+  void act(curl_socket_t socket, int events) {
     int running = 0;
-    curl_multi_perform(multi_.get(), &running);
-    std::vector<Response> done;
+    curl_multi_socket_action(multi_.get(), socket, events, &running);
+  }
+
+  /// Takes what is complete.
+  void collect(std::vector<Response>& done) {
     int left = 0;
     while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
       if (message->msg != CURLMSG_DONE) continue;
@@ -230,19 +352,8 @@ class CurlTransport : public Transport {
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
       curl_multi_remove_handle(multi_.get(), exchange->easy());
       done.push_back(exchange->end(result));
-      idle_.push_back(exchange->take_easy());
-      exchanges_.erase(done.back().id);
+      idle_.push_back(exchange);
     }
-    return done;
-  }
-
-  Easy take_handle() {
-    if (!idle_.empty()) {
-      Easy easy = std::move(idle_.back());
-      idle_.pop_back();
-      return easy;
-    }
-    return make_easy(options_, user_agent_);
   }
 
   const Options options_;
@@ -250,10 +361,15 @@ class CurlTransport : public Transport {
   const std::string user_agent_;
   Headers headers_;
   std::vector<Headers> old_headers_;
-  std::mutex wake_mutex_;  ///< Keeps `multi_` while it is woken.
-  std::unique_ptr<CURLM, MultiDeleter> multi_;
-  std::vector<Easy> idle_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<Exchange>> exchanges_;
+  std::mutex wake_mutex_;  ///< Keeps `wake_` while it is used by another thread.
+  std::optional<WakePipe> wake_{std::in_place};
+  std::vector<pollfd> polled_;              ///< First the wake-ups, then libcurl's sockets.
+  std::vector<std::size_t> places_;         ///< Where a socket is in `polled_`; 0: nowhere.
+  std::vector<pollfd> ready_;               ///< Kept for its memory.
+  std::optional<Clock::time_point> timer_;  ///< When libcurl wants to be called.
+  std::vector<std::unique_ptr<Exchange>> exchanges_;
+  std::vector<Exchange*> idle_;                 ///< Those of them that carry nothing now.
+  std::unique_ptr<CURLM, MultiDeleter> multi_;  ///< Calls back until it is gone, so it goes first.
 };
 
 }  // namespace

@@ -1,0 +1,92 @@
+/// \file
+/// What the programs here share: clocks, the payload, and how they print.
+#pragma once
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "intilery/intilery.hpp"
+
+namespace intilery::bench {
+
+/// Nanoseconds of one of the system's clocks.
+inline double ns_of(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+inline double wall_ns() { return ns_of(CLOCK_MONOTONIC); }
+inline double process_ns() { return ns_of(CLOCK_PROCESS_CPUTIME_ID); }
+inline double thread_ns() { return ns_of(CLOCK_THREAD_CPUTIME_ID); }
+
+inline double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+inline double least(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }
+inline double most(const std::vector<double>& values) { return *std::max_element(values.begin(), values.end()); }
+
+/// The properties of an "Order Completed", 470 bytes.
+inline constexpr std::string_view order =
+    R"({"order_id":"50314b8e9bcf000000000000","affiliation":"Web Store","total":27.5,"subtotal":22.5,"revenue":25.25,)"
+    R"("shipping":3,"tax":2,"discount":2.5,"coupon":"summer-24","currency":"GBP","first":true,"products":[{"product_id":)"
+    R"("507f1f77bcf86cd799439011","sku":"45790-32","name":"Monopoly: 3rd Edition","price":19.95,"quantity":1,"category":)"
+    R"("Games"},{"product_id":"505bd76785ebb509fc183733","sku":"46493-32","name":"Uno Card Game","price":3}]})";
+
+/// Of a client that nothing but the machine holds back.
+inline Options options_for(const std::string& endpoint) {
+  return {.client_id = "hea",
+          .account_id = "hea",
+          .brand_id = "HEA",
+          .auth_token = "bench",
+          .endpoint = endpoint,
+          .rate_limit = 1e9,
+          .burst = 1e9,
+          .on_full = OnFull::block,
+          .block_timeout = std::chrono::minutes(10)};
+}
+
+/// What a program was called with, and what it found.
+class Report {
+ public:
+  Report(int count, char** arguments) {
+    for (int i = 1; i < count; ++i) {
+      if (std::strcmp(arguments[i], "--json") == 0) {
+        json_ = true;
+      } else {
+        numbers_.push_back(std::stoul(arguments[i]));
+      }
+    }
+  }
+  ~Report() {
+    if (json_) std::puts(figures_.dump().c_str());
+  }
+  Report(const Report&) = delete;
+  Report& operator=(const Report&) = delete;
+
+  /// A positional argument.
+  std::size_t argument(std::size_t place, std::size_t otherwise) const {
+    return place < numbers_.size() ? numbers_[place] : otherwise;
+  }
+  /// \param name ends with its unit.
+  void add(const std::string& name, double value) {
+    figures_[name] = value;
+    if (json_) return;
+    std::printf("%-52s %12.2f\n", name.c_str(), value);
+    std::fflush(stdout);
+  }
+
+ private:
+  bool json_ = false;
+  std::vector<std::size_t> numbers_;
+  nlohmann::ordered_json figures_ = nlohmann::ordered_json::object();
+};
+
+}  // namespace intilery::bench
