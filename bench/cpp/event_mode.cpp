@@ -6,6 +6,7 @@
 
 #include "measured.hpp"
 #include "null_server.hpp"
+#include "payload.hpp"
 
 using namespace intilery;
 using namespace intilery::bench;
@@ -73,7 +74,7 @@ Cost with_client(const Options& options, std::size_t events) {
   for (int i = 0; i < 1'000; ++i) users.push_back("user-" + std::to_string(i));
   const double wall = wall_ns();
   const double cpu = process_ns();
-  for (std::size_t i = 0; i < events; ++i) client.track(users[i % 1'000], "Order Completed", RawJson(order));
+  for (std::size_t i = 0; i < events; ++i) client.track(users[i % 1'000], "Order Completed", RawJson(order_text()));
   const Flush flushed = client.flush();
   const double n = static_cast<double>(events);
   if (flushed.failed > 0 || flushed.remaining > 0) throw std::runtime_error("not all events were delivered");
@@ -92,11 +93,11 @@ int main(int count, char** arguments) {
   options.delivery = DeliveryMode::event;
   options.max_connections = connections;
   // As many bytes as the client sends.
-  std::string body(order);
+  std::string body(order_text());
   body.resize(800, ' ');
   {
     Client client(options);
-    client.track("user-100", "Order Completed", RawJson(order)).wait();
+    client.track("user-100", "Order Completed", RawJson(order_text())).wait();
     body.resize(client.stats().bytes_sent, ' ');
   }
   const std::string url = server.url() + "/track/hea/hea/HEA/v1/track";

@@ -10,6 +10,7 @@
 #include "event/timestamp.hpp"
 #include "measured.hpp"
 #include "null_server.hpp"
+#include "payload.hpp"
 
 using namespace intilery;
 using namespace intilery::bench;
@@ -63,6 +64,7 @@ class World {
   void track(const std::string& user) {
     event::MessageId id;
     event::Draft draft{.user_id = user, .event = "Order Completed"};
+    static const std::string_view order = order_text();
     draft.body = {&order, [](event::JsonWriter& out, const void* text) {
                     out.literal(*static_cast<const std::string_view*>(text));
                   }};
@@ -145,7 +147,7 @@ std::pair<double, double> with_retries(std::size_t users) {
 /// The whole process's part for an event, where so many are sent in one go.
 std::pair<double, double> with_events(const Options& options, std::size_t events) {
   Client client(options);
-  client.track("user", "Order Completed", RawJson(order));
+  client.track("user", "Order Completed", RawJson(order_text()));
   client.flush();
   std::vector<std::string> users;
   for (int i = 0; i < 100; ++i) users.push_back("user-" + std::to_string(i));
@@ -154,7 +156,7 @@ std::pair<double, double> with_events(const Options& options, std::size_t events
   double called = 0;
   for (std::size_t round = 0; round < rounds; ++round) {
     const double start = thread_ns();
-    for (std::size_t i = 0; i < events; ++i) client.track(users[i % 100], "Order Completed", RawJson(order));
+    for (std::size_t i = 0; i < events; ++i) client.track(users[i % 100], "Order Completed", RawJson(order_text()));
     called += thread_ns() - start;
     client.flush();
   }

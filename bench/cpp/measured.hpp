@@ -33,19 +33,12 @@ inline double median(std::vector<double> values) {
 inline double least(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }
 inline double most(const std::vector<double>& values) { return *std::max_element(values.begin(), values.end()); }
 
-/// The properties of an "Order Completed", 470 bytes.
-inline constexpr std::string_view order =
-    R"({"order_id":"50314b8e9bcf000000000000","affiliation":"Web Store","total":27.5,"subtotal":22.5,"revenue":25.25,)"
-    R"("shipping":3,"tax":2,"discount":2.5,"coupon":"summer-24","currency":"GBP","first":true,"products":[{"product_id":)"
-    R"("507f1f77bcf86cd799439011","sku":"45790-32","name":"Monopoly: 3rd Edition","price":19.95,"quantity":1,"category":)"
-    R"("Games"},{"product_id":"505bd76785ebb509fc183733","sku":"46493-32","name":"Uno Card Game","price":3}]})";
-
 /// Of a client that nothing but the machine holds back.
 inline Options options_for(const std::string& endpoint) {
   return {.client_id = "hea",
           .account_id = "hea",
           .brand_id = "HEA",
-          .auth_token = "bench",
+          .auth_token = "sandbox-token",
           .endpoint = endpoint,
           .rate_limit = 1e9,
           .burst = 1e9,

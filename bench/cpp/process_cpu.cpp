@@ -5,6 +5,7 @@
 //     build/cmake/bench/cpp/bench_process_cpu [--json] [events] [rounds] [users]
 #include "measured.hpp"
 #include "null_server.hpp"
+#include "payload.hpp"
 
 using namespace intilery;
 using namespace intilery::bench;
@@ -22,7 +23,7 @@ Cost send(Client& client, std::size_t events, std::size_t users) {
   const double wall = wall_ns();
   const double process = process_ns();
   const double caller = thread_ns();
-  for (std::size_t i = 0; i < events; ++i) client.track(names[i % users], "Order Completed", RawJson(order));
+  for (std::size_t i = 0; i < events; ++i) client.track(names[i % users], "Order Completed", RawJson(order_text()));
   const double caller_end = thread_ns();
   const Flush flushed = client.flush();
   const double n = static_cast<double>(events);

@@ -27,16 +27,13 @@
 #include <thread>
 #include <vector>
 
+#include "payload.hpp"
+
 namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 namespace fs = std::filesystem;
-
-constexpr std::string_view properties =
-    R"({"orderId":"A-1048576","revenue":129.95,"currency":"GBP","coupon":"SPRING","shipping":{"method":"courier",)"
-    R"("city":"Bath","express":true,"cost":4.5},"products":[{"sku":"P-1","name":"Garden chair, oak","price":49.95,)"
-    R"("quantity":2},{"sku":"P-2","name":"Cushion","price":12.5,"quantity":2}],"tags":["outdoor","sale"]})";
 
 /// A server in a process of its own that accepts everything and looks at nothing.
 class NullServer {
@@ -209,7 +206,8 @@ void call(intilery::Client& client, int i) {
     for (int user = 0; user < 1'000; ++user) all.push_back("user-" + std::to_string(user));
     return all;
   }();
-  client.track(users[static_cast<std::size_t>(i) % users.size()], "Order Completed", intilery::RawJson(properties));
+  client.track(users[static_cast<std::size_t>(i) % users.size()], "Order Completed",
+               intilery::RawJson(intilery::bench::order_text()));
 }
 
 /// Calls from many threads, each waiting for the disk. \returns how many a second.

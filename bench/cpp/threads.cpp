@@ -6,6 +6,7 @@
 
 #include "measured.hpp"
 #include "null_server.hpp"
+#include "payload.hpp"
 
 using namespace intilery;
 using namespace intilery::bench;
@@ -24,7 +25,7 @@ Rate rate_of(const Options& options, std::size_t events, std::size_t threads) {
     callers.emplace_back([&, number] {
       const std::string user = "user-" + std::to_string(number);
       go.wait(false);
-      for (std::size_t i = 0; i < events / threads; ++i) client.track(user, "Order Completed", RawJson(order));
+      for (std::size_t i = 0; i < events / threads; ++i) client.track(user, "Order Completed", RawJson(order_text()));
     });
   }
   const double start = wall_ns();

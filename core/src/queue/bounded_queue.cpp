@@ -1,5 +1,9 @@
 #include "queue/bounded_queue.hpp"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
 #include <utility>
 
@@ -7,9 +11,32 @@
 
 namespace intilery::queue {
 
+namespace {
+
+/// Takes the lock. What others do with it is done sooner than this thread could be put to sleep and woken again.
+std::unique_lock<std::mutex> lock_soon(std::mutex& mutex) {
+  std::unique_lock lock(mutex, std::try_to_lock);
+  for (int tries = 0; !lock && tries < 100; ++tries) {
+#if defined(__SSE2__)
+    _mm_pause();
+#endif
+    static_cast<void>(lock.try_lock());
+  }
+  if (!lock) lock.lock();
+  return lock;
+}
+
+std::size_t bytes_of(const EventList& events) {
+  std::size_t bytes = 0;
+  for (const Event* event = events.front(); event != nullptr; event = event->next) bytes += event->footprint();
+  return bytes;
+}
+
+}  // namespace
+
 BoundedQueue::Push BoundedQueue::push(EventPtr& event) {
   const std::size_t footprint = event->footprint();
-  const std::lock_guard lock(mutex_);
+  const std::unique_lock lock = lock_soon(mutex_);
   if (closed_) return Push::closed;
   if (bytes_ > 0 && bytes_ + footprint > max_bytes_) return Push::full;
   append(std::move(event));
@@ -70,7 +97,7 @@ bool BoundedQueue::closed() const {
 }
 
 EventList BoundedQueue::take() {
-  const std::lock_guard lock(mutex_);
+  const std::unique_lock lock = lock_soon(mutex_);
   wake_at_ = std::numeric_limits<std::size_t>::max();
   return std::move(incoming_);
 }
@@ -83,20 +110,21 @@ bool BoundedQueue::sleep_until(std::size_t count) {
 }
 
 void BoundedQueue::count(const EventList& events, const std::string& failure) {
-  const std::lock_guard lock(mutex_);
+  const std::size_t bytes = bytes_of(events);
+  const std::unique_lock lock = lock_soon(mutex_);
   if (failure.empty()) {
     delivered_ += events.size();
   } else {
     failed_ += events.size();
     failed_by_reason_[failure] += events.size();
   }
-  for (const Event* event = events.front(); event != nullptr; event = event->next) bytes_ -= event->footprint();
+  bytes_ -= bytes;
   if (space_waiters_ > 0) changed_.notify_all();
 }
 
 void BoundedQueue::conclude(const EventList& events, bool delivered) {
   std::vector<std::function<void()>> due;
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock = lock_soon(mutex_);
   for (const Event* event = events.front(); event != nullptr && !markers_.empty(); event = event->next) {
     for (Marker* marker : markers_) {
       if (event->sequence > marker->through) continue;
