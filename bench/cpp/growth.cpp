@@ -74,8 +74,11 @@ class World {
   void turn(milliseconds later) {
     now += later;
     engine.step(now);
-    engine.nap(now);
-    for (transport::Response& response : transport.poll({})) engine.handle(std::move(response), now);
+    const delivery::Engine::Nap nap = engine.nap(now);
+    std::vector<transport::Response> responses = transport.poll({});
+    // Nothing is under way, so nothing happens before that.
+    if (responses.empty()) now = std::max(now + milliseconds(1), nap.until.value_or(now));
+    for (transport::Response& response : responses) engine.handle(std::move(response), now);
   }
   std::uint64_t queued() const {
     Stats stats;
@@ -145,18 +148,19 @@ std::pair<double, double> with_retries(std::size_t users) {
 }
 
 /// The whole process's part for an event, where so many are sent in one go.
-std::pair<double, double> with_events(const Options& options, std::size_t events) {
+std::pair<double, double> with_events(const Options& options, std::size_t events, std::size_t of_users = 100) {
   Client client(options);
   client.track("user", "Order Completed", RawJson(order_text()));
   client.flush();
   std::vector<std::string> users;
-  for (int i = 0; i < 100; ++i) users.push_back("user-" + std::to_string(i));
+  for (std::size_t i = 0; i < of_users; ++i) users.push_back("user-" + std::to_string(i));
   const std::size_t rounds = std::max<std::size_t>(1, 200'000 / events);
   const double cpu = process_ns();
   double called = 0;
   for (std::size_t round = 0; round < rounds; ++round) {
     const double start = thread_ns();
-    for (std::size_t i = 0; i < events; ++i) client.track(users[i % 100], "Order Completed", RawJson(order_text()));
+    for (std::size_t i = 0; i < events; ++i)
+      client.track(users[i % of_users], "Order Completed", RawJson(order_text()));
     called += thread_ns() - start;
     client.flush();
   }
@@ -226,6 +230,15 @@ int main(int count, char** arguments) {
     report.add(std::to_string(events) + "_events_caller_ns", called.back());
     report.add(std::to_string(events) + "_events_process_ns", whole.back());
   }
+  std::vector<double> of_users;
+  for (std::size_t users = 1; users <= std::min<std::size_t>(most_events, 1'000'000); users *= 100) {
+    of_users.push_back(best_of(rounds, [&] {
+      return with_events(options, std::max<std::size_t>(users, std::min<std::size_t>(most_events, 200'000)), users)
+          .second;
+    }));
+    report.add(std::to_string(users) + "_users_process_ns", of_users.back());
+  }
+  report.add("users_process_spread_ratio", spread(of_users));
   report.add("events_caller_spread_ratio", spread(called));
   report.add("events_process_spread_ratio", spread(whole));
 }

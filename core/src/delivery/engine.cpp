@@ -314,6 +314,7 @@ void Engine::handle(transport::Response response, TimePoint now) {
     return;
   }
   std::unique_ptr<Shipment> shipment = std::move(under_way.shipment);
+  shipment->prefetch();
   shipment->last = judge(response, shipment->route, surroundings_.unix_now_ms());
   shipment->last_status = response.status;
   response.body.resize(std::min(response.body.size(), kept_body));

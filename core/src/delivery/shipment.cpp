@@ -26,14 +26,26 @@ std::vector<std::string_view> Shipment::body(std::int64_t unix_ms) {
   const std::string_view closing = std::string_view(separator).substr(0, event::closing_size);
   std::vector<std::string_view> parts;
   parts.reserve(2 * events.size() + 2);
+  sent.clear();
+  sent.reserve(events.size());
   if (route == Route::batch) parts.push_back(batch_opening);
   for (const queue::Event* event = events.front(); event != nullptr; event = event->next) {
     const std::string_view end = event->next != nullptr ? std::string_view(separator) : closing;
+    sent.push_back(event);
     parts.push_back(event->bytes());
     parts.push_back(event->has_sent_at ? end.substr(event::closing_size - 1) : end);
   }
   if (route == Route::batch) parts.push_back(batch_closing);
   return parts;
+}
+
+void Shipment::prefetch() const {
+#if defined(__GNUC__)
+  for (const queue::Event* event : sent) {
+    __builtin_prefetch(event, 1);
+    __builtin_prefetch(reinterpret_cast<const char*>(event + 1) - 1, 1);
+  }
+#endif
 }
 
 std::unique_ptr<Shipment> Shipment::split() {

@@ -29,7 +29,8 @@ struct Shipment {
   int last_status = 0;
   std::string last_body;
   std::string separator;           ///< What goes behind each event (`event::closing`), and a comma for batches.
-  std::unique_ptr<Shipment> next;  ///< Goes once this one is settled: the same user's later events.
+  std::vector<const queue::Event*> sent;  ///< The events of the last `body`.
+  std::unique_ptr<Shipment> next;         ///< Goes once this one is settled: the same user's later events.
 
   /// All its events are of one.
   std::uint16_t brand() const { return events.front()->brand; }
@@ -37,6 +38,9 @@ struct Shipment {
   std::size_t body_size() const;
   /// Stamps the events with the moment of leaving and lists the body's parts. They stay valid while this lives.
   std::vector<std::string_view> body(std::int64_t unix_ms);
+  /// Has the caches fetch the events' headers, all at once: after a request they are long cold, and each is found only
+  /// by the one before.
+  void prefetch() const;
   /// Halves a batch of more than one event. Each user's events stay in one half, so that the halves are independent;
   /// the events of a single user become this shipment and its `next`.
   /// \returns the other half, if it is independent.

@@ -119,7 +119,8 @@ void BoundedQueue::count(const EventList& events, const std::string& failure) {
     failed_by_reason_[failure] += events.size();
   }
   bytes_ -= bytes;
-  if (space_waiters_ > 0) changed_.notify_all();
+  // Not for every event's room: being woken costs more than an event. Who waits looks by itself, too, now and then.
+  if (space_waiters_ > 0 && bytes_ <= max_bytes_ - max_bytes_ / 16) changed_.notify_all();
 }
 
 void BoundedQueue::conclude(const EventList& events, bool delivered) {

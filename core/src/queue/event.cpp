@@ -28,7 +28,7 @@ struct alignas(64) Stack {
 
 constexpr std::size_t step = 64;
 constexpr std::size_t sizes = 64;
-constexpr std::size_t most_kept = 2'000'000;  ///< Bytes in one stack.
+constexpr std::size_t most_kept = 4'500'000;  ///< Bytes in one stack.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool enabled = false;  // AddressSanitizer sees what is freed, but not what is kept
 #else
