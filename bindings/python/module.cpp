@@ -344,7 +344,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("json_text", &json_text);
   module.def("open", &open);
   module.def("open_view", &open_view);
-  module.def("callback_queue", [](const py::object& self) { return std::make_unique<CallbackQueue>(opened(self.ptr()).observer); });
+  module.def("callback_queue",
+             [](const py::object& self) { return std::make_unique<CallbackQueue>(opened(self.ptr()).observer); });
   module.def("is_foreign", [](const py::object& self) { return is_foreign(self.ptr()); });
   module.def("exit_timeout", [](const py::object& self) {
     const OpenClient* client = find(self.ptr());

@@ -120,9 +120,8 @@ class Walker {
     enter(sequence);
     at = out_.open(at, '[');
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(sequence); ++i) {
-      at = event::under(static_cast<std::size_t>(i), [&] {
-        return write(out_.room(at, JsonWriter::small), PySequence_Fast_GET_ITEM(sequence, i));
-      });
+      at = event::under(static_cast<std::size_t>(i),
+                        [&] { return write(out_.room(at, JsonWriter::small), PySequence_Fast_GET_ITEM(sequence, i)); });
       *at++ = ',';
     }
     return out_.close(at, ']');

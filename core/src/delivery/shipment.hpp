@@ -28,7 +28,7 @@ struct Shipment {
   Verdict last;            ///< What the last attempt came to.
   int last_status = 0;
   std::string last_body;
-  std::string separator;           ///< What goes behind each event (`event::closing`), and a comma for batches.
+  std::string separator;                  ///< What goes behind each event (`event::closing`), and a comma for batches.
   std::vector<const queue::Event*> sent;  ///< The events of the last `body`.
   std::unique_ptr<Shipment> next;         ///< Goes once this one is settled: the same user's later events.
 

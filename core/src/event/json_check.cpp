@@ -150,8 +150,8 @@ class Walk {
   ondemand::document document_;
 };
 
-/// Whether a text is certainly right, which simdjson's other reader says in half the time. False: it takes a walk to say
-/// what is wrong, if anything; a number that no double can hold is not.
+/// Whether a text is certainly right, which simdjson's other reader says in half the time. False: it takes a walk to
+/// say what is wrong, if anything; a number that no double can hold is not.
 bool is_plainly_valid(std::string_view text) {
   constexpr std::size_t most = 16'384;  // what a thread keeps for this is some twenty times that
   if (text.size() > most) return false;

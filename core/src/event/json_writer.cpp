@@ -40,10 +40,12 @@ char* write_short_decimal(char* out, double value) {
   const std::uint64_t rest = scaled % 10'000;
   *out++ = '.';
   std::memcpy(out, digit_pairs[rest / 100].data(), 2);
-  std::memcpy(out + 2, digit_pairs[rest % 100].data(), 2);
-  out += 4;
-  while (out[-1] == '0') --out;
-  return out;
+  out += 2;
+  if (rest % 100 != 0) {
+    std::memcpy(out, digit_pairs[rest % 100].data(), 2);
+    out += 2;
+  }
+  return out - (out[-1] == '0' ? 1 : 0);
 }
 
 /// Lays out `digits` (without point) times 10^(point - count) as ECMAScript's Number::toString does.

@@ -238,9 +238,8 @@ char* ArrowColumn::write_members(JsonWriter& out, char* at, std::int64_t row, bo
 char* ArrowColumn::write_items(JsonWriter& out, char* at, std::int64_t from, std::int64_t to, bool lenient) const {
   at = out.open(at, '[');
   for (std::int64_t i = from; i < to; ++i) {
-    at = event::under(static_cast<std::size_t>(i - from), [&] {
-      return children_.front().write(out, out.room(at, JsonWriter::small), i, lenient);
-    });
+    at = event::under(static_cast<std::size_t>(i - from),
+                      [&] { return children_.front().write(out, out.room(at, JsonWriter::small), i, lenient); });
     *at++ = ',';
   }
   return out.close(at, ']');

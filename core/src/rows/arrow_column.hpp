@@ -71,7 +71,8 @@ class ArrowColumn {
   std::string_view text(std::int64_t row) const;
   /// Of a column of 64-bit integers, where it is not null.
   std::int64_t integer(std::int64_t row) const { return static_cast<const std::int64_t*>(values_)[at_ + row]; }
-  /// Writes the value as JSON at `at`, where there is room for what is small: decimals and integers exactly, a float with a point or an exponent, as SQL has it.
+  /// Writes the value as JSON at `at`, where there is room for what is small: decimals and integers exactly, a float
+  /// with a point or an exponent, as SQL has it.
   /// \param lenient what JSON cannot hold becomes text.
   /// \throws BadValue
   char* write(event::JsonWriter& out, char* at, std::int64_t row, bool lenient) const;
