@@ -13,6 +13,7 @@ namespace {
 /// Has the caches fetch an event's header, if there is one: events come from other cores, or from long ago.
 inline void prefetch(const Event* event) {
 #if defined(__GNUC__)
+  if (event == nullptr) return;
   __builtin_prefetch(event, 1);
   __builtin_prefetch(reinterpret_cast<const char*>(event + 1) - 1, 1);
 #else
@@ -118,33 +119,57 @@ EventPtr Lanes::take_alone() {
 }
 
 EventList Lanes::take_batch(std::uint16_t number, std::size_t bytes, std::size_t overhead) {
+  // From several lanes in turn: a lane's next event is found only by the one before, and is fetched meanwhile.
+  struct Source {
+    std::uint64_t key = 0;
+    Lane* lane = nullptr;
+    std::uint32_t taken = 0;
+    bool unsettled = false;
+  };
+  constexpr std::size_t most_sources = 8;
+  std::vector<Source> sources;
+  sources.reserve(most_sources);
   Brand& brand = of(number);
   EventList batch;
   std::size_t used = 0;
-  while (!brand.ready.empty()) {
-    if (brand.ready.size() > 2) {
-      prefetch(lanes_.at(brand.ready[1]).waiting.front());
-      lanes_.prefetch(brand.ready[2]);
+  const auto may_go = [&](const Source& source) {  // of another brand, if two lanes' hashes fell together
+    const Event* const event = source.lane->waiting.front();
+    return event != nullptr && !event->alone && !(source.unsettled && event->commands) && event->brand == number;
+  };
+  for (bool full = false; !full;) {
+    while (sources.size() < most_sources && !brand.ready.empty()) {
+      const std::uint64_t key = brand.ready.front();
+      Lane& lane = lanes_.at(key);
+      brand.ready.pop_front();
+      brand.ready_events -= lane.waiting.size();
+      prefetch(lane.waiting.front());
+      sources.push_back({key, &lane, 0, lane.settling > 0});
+      if (brand.ready.size() > 1) lanes_.prefetch(brand.ready[1]);
     }
-    Lane& lane = lanes_.at(brand.ready.front());
-    const std::size_t waiting = lane.waiting.size();
-    std::uint32_t taken = 0;
-    bool unsettled = lane.settling > 0;
-    const auto may_go = [&](const Event& event) {  // of another brand, if two lanes' hashes fell together
-      return !event.alone && !(unsettled && event.commands) && event.brand == number;
-    };
-    while (!lane.waiting.empty() && may_go(*lane.waiting.front())) {
-      const std::size_t size = lane.waiting.front()->size + overhead;
-      if (!batch.empty() && used + size > bytes) break;
+    if (sources.empty()) break;
+    for (Source& source : sources) {
+      EventList& waiting = source.lane->waiting;
+      const std::size_t size = waiting.front()->size + overhead;
+      full = !batch.empty() && used + size > bytes;
+      if (full) break;
       used += size;
-      ++taken;
-      unsettled = unsettled || lane.waiting.front()->identifies;
-      batch.push_back(lane.waiting.pop_front());
+      ++source.taken;
+      source.unsettled = source.unsettled || waiting.front()->identifies;
+      batch.push_back(waiting.pop_front());
+      prefetch(waiting.front());
     }
-    if (taken == 0) break;  // no room left
-    lane.held += taken;
-    brand.ready.pop_front();
-    brand.ready_events -= waiting;
+    std::erase_if(sources, [&](const Source& source) {
+      if (source.taken == 0 || may_go(source)) return false;
+      source.lane->held += source.taken;
+      return true;
+    });
+  }
+  // What is open still found no more room.
+  for (auto source = sources.rbegin(); source != sources.rend(); ++source) {
+    source->lane->held += source->taken;
+    if (source->taken > 0) continue;
+    brand.ready.push_front(source->key);
+    brand.ready_events += source->lane->waiting.size();
   }
   return batch;
 }
