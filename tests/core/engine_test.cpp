@@ -307,7 +307,7 @@ TEST_F(EngineTest, ABatchDoesNotHoldACommandBesideTheIdentifyThatItWaitsFor) {
   EXPECT_GE(now - identified, 500ms);
   ASSERT_EQ(transport.sent.size(), 1u);
   answer(200, R"({"success":true})");
-  EXPECT_EQ(order, (std::vector<std::string>{"a1", "a2", "b1", "a3"}));
+  EXPECT_EQ(order, (std::vector<std::string>{"a1", "b1", "a2", "a3"}));  // of one batch, in turn
 }
 
 TEST_F(EngineTest, ACommandDoesNotWaitForAnIdentifyThatFailed) {
