@@ -75,6 +75,7 @@ StateObserver::~StateObserver() {
 }
 
 DeliveryState StateObserver::make_state() {
+  monitor_->check_process();  // another thread of the parent's may have had the lock below
   while (taking_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
   if (next_place_ == FatePage::places) {
     try {

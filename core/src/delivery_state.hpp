@@ -124,6 +124,7 @@ class StateObserver : public Observer {
   ~StateObserver() override;
 
   /// A state to be submitted: `submit(draft, tag(state), &state.id, …)`. If `submit` throws, call `forget`.
+  /// \throws ClosedError in a forked child.
   DeliveryState make_state();
   static std::uintptr_t tag(const DeliveryState& state) { return state.page_->tag(state.place_); }
   static void forget(const DeliveryState& state);
