@@ -75,9 +75,8 @@ Cost with_client(const Options& options, std::size_t events) {
   const double wall = wall_ns();
   const double cpu = process_ns();
   for (std::size_t i = 0; i < events; ++i) client.track(users[i % 1'000], "Order Completed", RawJson(order_text()));
-  const Flush flushed = client.flush();
+  deliver_all(client);
   const double n = static_cast<double>(events);
-  if (flushed.failed > 0 || flushed.remaining > 0) throw std::runtime_error("not all events were delivered");
   return {n * 1e9 / (wall_ns() - wall), (process_ns() - cpu) / n};
 }
 

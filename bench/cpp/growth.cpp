@@ -65,9 +65,7 @@ class World {
     event::MessageId id;
     event::Draft draft{.user_id = user, .event = "Order Completed"};
     static const std::string_view order = order_text();
-    draft.body = {&order, [](event::JsonWriter& out, const void* text) {
-                    out.literal(*static_cast<const std::string_view*>(text));
-                  }};
+    draft.body = event::json_source(order);
     queue::EventPtr event = encoder.encode(draft, id);
     if (queue.push(event) == queue::BoundedQueue::Push::full) throw std::runtime_error("the queue is full");
   }

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,12 @@ inline Options options_for(const std::string& endpoint) {
           .burst = 1e9,
           .on_full = OnFull::block,
           .block_timeout = std::chrono::minutes(10)};
+}
+
+/// Waits until all is delivered. \throws std::runtime_error if some was not.
+inline void deliver_all(Client& client) {
+  const Flush flushed = client.flush();
+  if (flushed.failed > 0 || flushed.remaining > 0) throw std::runtime_error("not all events were delivered");
 }
 
 /// What a program was called with, and what it found.

@@ -25,10 +25,9 @@ Cost send(Client& client, std::size_t events, std::size_t users) {
   const double caller = thread_ns();
   for (std::size_t i = 0; i < events; ++i) client.track(names[i % users], "Order Completed", RawJson(order_text()));
   const double caller_end = thread_ns();
-  const Flush flushed = client.flush();
+  deliver_all(client);
   const double n = static_cast<double>(events);
   const Cost cost{(caller_end - caller) / n, (process_ns() - process) / n, (wall_ns() - wall) / n};
-  if (flushed.failed > 0 || flushed.remaining > 0) throw std::runtime_error("not all events were delivered");
   return cost;
 }
 

@@ -224,11 +224,6 @@ std::optional<std::size_t> after_units(std::string_view utf8, std::size_t from, 
   return end;
 }
 
-event::ValueSource json_source(const std::string_view& json) {
-  return {&json,
-          [](event::JsonWriter& out, const void* text) { out.literal(*static_cast<const std::string_view*>(text)); }};
-}
-
 }  // namespace
 
 Submitted submit_joined(napi_env env, std::span<const napi_value, 3> arguments, ClientCore& core, TextReader& reader,
@@ -261,7 +256,7 @@ Submitted submit_joined(napi_env env, std::span<const napi_value, 3> arguments, 
   set_kind(draft, kind);
   draft.user_id = text.substr(0, user_end);
   if (kind == CallKind::track) draft.event = text.substr(user_end, name_end - user_end);
-  draft.body = json_source(body);
+  draft.body = event::json_source(body);
   Waiting waiting;
   core.submit(draft, tag, &id, waiting, brand_in(code));
   return Submitted::yes;

@@ -26,20 +26,15 @@ Mail Mailbox::take() {
 }
 
 void Mailbox::finished(std::span<const Finished> group) {
-  // A client's events are of one kind for long stretches.
   bool rows = false;
-  for (auto from = group.begin(); from != group.end();) {
-    const auto to = std::find_if(from, group.end(), [&](const Finished& event) {
-      return rows::RowLedger::owns(event.tag) != rows::RowLedger::owns(from->tag);
-    });
-    if (rows::RowLedger::owns(from->tag)) {
-      rows::RowLedger::settle({from, to});
+  in_runs(group, rows::RowLedger::owns, [&](std::span<const Finished> run) {
+    if (rows::RowLedger::owns(run.front().tag)) {
+      rows::RowLedger::settle(run);
       rows = true;
     } else {
-      collect({from, to});
+      collect(run);
     }
-    from = to;
-  }
+  });
   const std::lock_guard lock(mutex_);
   mail_.rows |= rows;
   wake_locked();

@@ -70,18 +70,13 @@ void dealloc(PyObject* self) {
 }  // namespace
 
 void PyObserver::finished(std::span<const Finished> group) {
-  // A client's events are of one kind for long stretches.
-  for (auto from = group.begin(); from != group.end();) {
-    const bool of_rows = rows::RowLedger::owns(from->tag);
-    const auto to =
-        std::find_if(from, group.end(), [&](const Finished& f) { return rows::RowLedger::owns(f.tag) != of_rows; });
-    if (of_rows) {
-      rows::RowLedger::settle({from, to});
+  in_runs(group, rows::RowLedger::owns, [&](std::span<const Finished> run) {
+    if (rows::RowLedger::owns(run.front().tag)) {
+      rows::RowLedger::settle(run);
     } else {
-      StateObserver::finished({from, to});
+      StateObserver::finished(run);
     }
-    from = to;
-  }
+  });
 }
 
 void OpenClient::start() {

@@ -334,9 +334,7 @@ class RowSender {
     }
     for (std::size_t i = 0; i < Group::size; ++i) {
       group_.bodies[i] = group_.text.view().substr(ends[i], ends[i + 1] - ends[i]);
-      group_.drafts[i].body = {&group_.bodies[i], [](event::JsonWriter& out, const void* body) {
-                                 out.literal(*static_cast<const std::string_view*>(body));
-                               }};
+      group_.drafts[i].body = event::json_source(group_.bodies[i]);
     }
     event::derive_ids(group_.drafts, group_.bodies, group_.ids);
     for (std::size_t i = 0; i < Group::size; ++i) group_.drafts[i].origin->id = &group_.ids[i];

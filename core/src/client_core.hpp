@@ -2,6 +2,7 @@
 /// The client without a language: what the C++ class and the two bindings share.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -54,6 +55,17 @@ struct Finished {
   std::shared_ptr<const Outcome> outcome;
   std::chrono::microseconds latency{0};
 };
+
+/// Calls `body(run)` for each run of fates that agree in `key(tag)`: a client's events are of one kind for long
+/// stretches.
+template <class Key, class Body>
+void in_runs(std::span<const Finished> group, Key key, Body body) {
+  for (auto from = group.begin(); from != group.end();) {
+    const auto to = std::find_if(from, group.end(), [&](const Finished& f) { return key(f.tag) != key(from->tag); });
+    body(std::span<const Finished>(from, to));
+    from = to;
+  }
+}
 
 /// Told of fates and log lines. Called on the client's I/O thread or on a caller's thread inside `submit`; from more
 /// than one at a time. Must not block and must not call the core.

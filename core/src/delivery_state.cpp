@@ -1,6 +1,5 @@
 #include "delivery_state.hpp"
 
-#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -102,12 +101,8 @@ void StateObserver::finished(std::span<const Finished> group) {
     monitor_->changed.notify_all();
   }
   // Events that were called one after another share a page.
-  for (auto from = group.begin(); from != group.end();) {
-    FatePage* const page = FatePage::of(from->tag);
-    const auto to = std::find_if(from, group.end(), [&](const Finished& f) { return FatePage::of(f.tag) != page; });
-    page->release(0, static_cast<std::uint64_t>(to - from));
-    from = to;
-  }
+  in_runs(group, FatePage::of,
+          [](std::span<const Finished> run) { FatePage::of(run.front().tag)->release(0, run.size()); });
   if (due.empty()) return;
   const std::lock_guard lock(due_mutex_);
   for (DueCallback& callback : due) due_.push_back(std::move(callback));

@@ -40,12 +40,7 @@ std::vector<std::string_view> Shipment::body(std::int64_t unix_ms) {
 }
 
 void Shipment::prefetch() const {
-#if defined(__GNUC__)
-  for (const queue::Event* event : sent) {
-    __builtin_prefetch(event, 1);
-    __builtin_prefetch(reinterpret_cast<const char*>(event + 1) - 1, 1);
-  }
-#endif
+  for (const queue::Event* event : sent) queue::prefetch(event);
 }
 
 std::unique_ptr<Shipment> Shipment::split() {

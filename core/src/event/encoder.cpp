@@ -167,10 +167,6 @@ MessageId derived_id(const Draft& draft, std::int64_t moment, std::string_view b
   return number == 1 ? first : with(number);
 }
 
-ValueSource json_source(const std::string_view& json) {
-  return {&json, [](JsonWriter& out, const void* value) { out.literal(*static_cast<const std::string_view*>(value)); }};
-}
-
 }  // namespace
 
 ValidationError validation_error(BadValue bad) {

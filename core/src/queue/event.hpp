@@ -53,6 +53,17 @@ constexpr std::uint64_t lane_of(std::uint64_t user_hash, std::uint16_t brand) {
   return user_hash ^ (brand * std::uint64_t{0x9e3779b97f4a7c15});
 }
 
+/// Has the caches fetch an event's header, if there is one: events come from other cores, or from long ago.
+inline void prefetch(const Event* event) {
+#if defined(__GNUC__)
+  if (event == nullptr) return;
+  __builtin_prefetch(event, 1);
+  __builtin_prefetch(reinterpret_cast<const char*>(event + 1) - 1, 1);
+#else
+  static_cast<void>(event);
+#endif
+}
+
 struct EventDeleter {
   void operator()(Event* event) const noexcept;
 };

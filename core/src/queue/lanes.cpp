@@ -8,21 +8,6 @@
 
 namespace intilery::queue {
 
-namespace {
-
-/// Has the caches fetch an event's header, if there is one: events come from other cores, or from long ago.
-inline void prefetch(const Event* event) {
-#if defined(__GNUC__)
-  if (event == nullptr) return;
-  __builtin_prefetch(event, 1);
-  __builtin_prefetch(reinterpret_cast<const char*>(event + 1) - 1, 1);
-#else
-  static_cast<void>(event);
-#endif
-}
-
-}  // namespace
-
 Lanes::Brand& Lanes::of(std::uint16_t brand) {
   if (brand >= brands_.size()) brands_.resize(brand + std::size_t{1});
   return brands_[brand];

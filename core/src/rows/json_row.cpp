@@ -48,9 +48,7 @@ void JsonRow::read(std::string_view line, const Columns& columns, event::Draft& 
     throw event::BadValue{"required", "is required", "timestamp"};
   }
   body_view_ = body_;
-  draft.body = {&body_view_, [](event::JsonWriter& out, const void* body) {
-                  out.literal(*static_cast<const std::string_view*>(body));
-                }};
+  draft.body = event::json_source(body_view_);
 }
 
 }  // namespace intilery::rows
