@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick docs clean
+.PHONY: help build test demo lint format sanitize faults campaign soak properties mutants bench bench-quick docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -49,6 +49,14 @@ campaign: build ## 50,000 events from each language in each mode to a strict ser
 
 soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
 	python tests/campaign/soak.py
+
+properties: build ## The property tests with 20 times the examples, and 20,000 calls that the three languages must agree on (ten minutes).
+	INTILERY_EXAMPLES=20 python -m pytest -q tests/python/test_properties.py
+	INTILERY_EXAMPLES=20 node --test tests/node/properties.test.mjs
+	for seed in $$(shuf -i 1-1000000 -n 10); do python tests/python/agreement.py --seed $$seed --cases 2000 || exit 1; done
+
+mutants: build/.cpp build/.mutants ## Break the delivery rules in 80 ways, one at a time; the core's tests must notice (twenty minutes).
+	nice -n 10 python tests/mutants/run.py
 
 bench: build/.bench ## Measure everything, other services' clients too, and write docs/performance.md (under twenty minutes).
 	python bench/run.py
@@ -98,6 +106,10 @@ build/.bench: build/.cpp build/.python build/.node build/.bench-packages $(wildc
 	cmake --preset bench > /dev/null
 	cmake --build --preset bench -- --quiet
 	@mkdir -p $(@D) && touch $@
+
+build/.mutants: .venv/.packages $(wildcard core/src/delivery/*.cpp core/src/queue/lanes.cpp)
+	python -m pip install --disable-pip-version-check -q --group mutants
+	@rm -rf build/mutants && touch $@
 
 build/.bench-packages: .venv/.packages packaging/system-packages bench/peers/versions.json
 	packaging/system-packages bench

@@ -36,6 +36,7 @@ class FakeTransport : public transport::Transport {
     std::string body;
     for (const std::string_view part : request.body) body += part;
     EXPECT_EQ(body.size(), request.body_size);
+    EXPECT_TRUE(body.empty() || nlohmann::json::accept(body)) << body;
     std::vector<std::string> path;  // track, client, account, brand, v1, action
     std::istringstream parts(request.path.substr(1));
     for (std::string part; std::getline(parts, part, '/');) path.push_back(part);
@@ -62,6 +63,8 @@ class EngineTest : public testing::Test {
     bool away = false;
     std::string event_id = {};
     bool read_back = false;
+    bool closing = false;
+    std::string message = {};
   };
 
   EngineTest() {
@@ -88,7 +91,11 @@ class EngineTest : public testing::Test {
                                fate.arrived = outcome->error->arrived;
                                fate.kind = outcome->error->kind;
                                fate.away = outcome->away;
+                               fate.message = outcome->error->message;
+                               EXPECT_EQ(outcome->error->status, outcome->status);
+                               EXPECT_EQ(outcome->error->attempts, outcome->attempts);
                              }
+                             fate.closing = outcome->closing;
                              EXPECT_TRUE(fates.emplace(event->message_id(), fate).second) << "a second fate";
                              order.push_back(event->message_id());
                              fates.at(event->message_id()).event_id = outcome->event_id.value_or("");
@@ -531,7 +538,80 @@ TEST_F(EngineTest, AbortGivesEverythingAFate) {
   step();
   engine->abort(now);
   ASSERT_EQ(fates.size(), 50u);
-  for (const auto& [id, fate] : fates) EXPECT_EQ(fate.error, "closed") << id;
+  for (const auto& [id, fate] : fates) {
+    EXPECT_EQ(fate.error, "closed") << id;
+    EXPECT_TRUE(fate.closing) << id;
+  }
+}
+
+TEST_F(EngineTest, AFateBeforeTheCloseIsNotOneOfTheClose) {
+  begin();
+  track("a", "a1");
+  step();
+  answer(400);
+  EXPECT_FALSE(fates["a1"].closing);
+  EXPECT_EQ(fates["a1"].status, 400);
+}
+
+TEST_F(EngineTest, WithBatchesOnlyAServerThatHasNoneIsAFailureThatSaysWhatToDo) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 2;
+  begin();
+  track("a", "a1");
+  track("b", "b1");
+  step();
+  answer(404);
+  for (const char* id : {"a1", "b1"}) {
+    EXPECT_EQ(fates[id].error, "not_found");
+    EXPECT_EQ(fates[id].status, 404);
+    EXPECT_EQ(fates[id].attempts, 1);
+    EXPECT_EQ(fates[id].route, Route::batch);
+    EXPECT_NE(fates[id].message.find("use delivery auto or event"), std::string::npos) << fates[id].message;
+  }
+}
+
+TEST_F(EngineTest, TheCountersFollowEachRequest) {
+  options.delivery = DeliveryMode::event;
+  begin();
+  track("a", "a1");
+  track("b", "b1");
+  step();
+  ASSERT_EQ(transport.sent.size(), 2u);
+  const std::size_t bytes = transport.sent[0].body.size() + transport.sent[1].body.size();
+  EXPECT_EQ(stats().bytes_sent, bytes);
+  EXPECT_EQ(stats().in_flight, 2u);
+  answer(200);
+  EXPECT_EQ(stats().in_flight, 1u);
+  answer(503);
+  EXPECT_EQ(stats().in_flight, 0u);
+  EXPECT_EQ(stats().retried, 0u);
+  ASSERT_TRUE(advance(now + 1min));
+  EXPECT_EQ(stats().retried, 1u);
+  EXPECT_EQ(stats().in_flight, 1u);
+  EXPECT_EQ(stats().bytes_sent, bytes + transport.sent[0].body.size());
+  lose();
+  EXPECT_EQ(stats().requests, (std::map<int, std::uint64_t>{{0, 1}, {200, 1}, {503, 1}}));
+}
+
+TEST_F(EngineTest, RoomIsMadeOfTheOldestEventsAndOfNoneWhereThereIsSome) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_interval = 1h;
+  options.max_queue_bytes = 10'000;
+  begin();
+  for (int i = 10; i < 30; ++i) track("user-" + std::to_string(i), "m" + std::to_string(i));
+  const std::size_t used = options.max_queue_bytes - stats().queued_bytes;
+  engine->drop_oldest(used, now);
+  EXPECT_EQ(fates.size(), 0u);
+  engine->drop_oldest(used + 1, now);
+  // The one that is too many, and a tenth more.
+  const std::size_t one = stats().queued_bytes / stats().queued;
+  EXPECT_EQ(fates.size(), (1'001 + one - 1) / one);
+  int next = 10;
+  for (const auto& [id, fate] : fates) {  // a map: by their numbers
+    EXPECT_EQ(id, "m" + std::to_string(next++));
+    EXPECT_EQ(fate.error, "dropped");
+    EXPECT_EQ(fate.kind, ErrorKind::queue_full);
+  }
 }
 
 TEST_F(EngineTest, AnIdleEngineWantsToSleep) {
@@ -1072,6 +1152,10 @@ TEST_F(EngineTest, RowsOfASourceWaitOutAServerThatIsAwayWhereOtherEventsExpire) 
   EXPECT_EQ(fates.size(), 2u);
   EXPECT_EQ(fates["a1"].error, "expired");
   EXPECT_EQ(fates["a2"].error, "expired");
+  EXPECT_EQ(fates["a1"].arrived, Arrived::unknown);  // each of its answers was lost
+  EXPECT_EQ(fates["a1"].route, Route::batch);
+  EXPECT_GT(fates["a1"].attempts, 1);
+  EXPECT_NE(fates["a1"].message.find("lost"), std::string::npos) << fates["a1"].message;
   while (fates.size() < 5) {
     if (!transport.sent.empty()) {
       answer(200);
@@ -1647,7 +1731,8 @@ TEST_F(EngineTest, DoesNotSendAReadThatNobodyWaitsForAnyMore) {
   std::vector<std::string> ended;
   const auto read = [&](const std::string& path, std::chrono::milliseconds patience) {
     engine->read({.path = path, .deadline = now + patience, .done = [&ended, path](ReadResult result) {
-                    ended.push_back(path + " " + (result.error ? result.error->code : std::to_string(result.status)));
+                    const std::string error = result.error ? result.error->code + " " : "";
+                    ended.push_back(path + " " + error + std::to_string(result.status));
                   }});
   };
   read("first", 1h);
@@ -1661,7 +1746,7 @@ TEST_F(EngineTest, DoesNotSendAReadThatNobodyWaitsForAnyMore) {
   answer(200, "{}");
   ASSERT_EQ(ended.size(), 22u);
   EXPECT_EQ(ended.front(), "first 200");
-  EXPECT_EQ(ended[1], "late timeout");
+  EXPECT_EQ(ended[1], "late timeout 0");
   EXPECT_EQ(ended.back(), "last 200");
 }
 

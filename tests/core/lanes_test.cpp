@@ -12,8 +12,11 @@ using namespace std::chrono_literals;
 class LanesTest : public testing::Test {
  protected:
   /// An event whose bytes are its name.
-  void add(const std::string& name, std::uint64_t lane, std::uint16_t brand, TimePoint accepted = TimePoint(1s)) {
+  void add(const std::string& name, std::uint64_t lane, std::uint16_t brand, TimePoint accepted = TimePoint(1s),
+           bool alone = false) {
     EventPtr event = Event::make(name);
+    event->sequence = ++sequence;
+    event->alone = alone;
     event->lane = lane;
     event->brand = brand;
     EventList one;
@@ -31,6 +34,7 @@ class LanesTest : public testing::Test {
   }
 
   Lanes lanes;
+  std::uint64_t sequence = 0;
 };
 
 TEST_F(LanesTest, ABrandWaitsForNoOther) {
@@ -114,6 +118,39 @@ TEST_F(LanesTest, AFullBatchGoesBeforeWhatIsOlderButNotBeforeWhatHasAged) {
   EXPECT_EQ(lanes.turn(TimePoint(500ms), 3)->brand, 0);
   EXPECT_EQ(lanes.turn(TimePoint(500ms), 2)->brand, 1);
   EXPECT_EQ(lanes.turn(TimePoint(1s), 2)->brand, 0);
+}
+
+TEST_F(LanesTest, ABatchTakesWhatFitsAndNotAByteMore) {
+  for (std::uint64_t user = 0; user < 20; ++user) add("four", user, 0);
+  EXPECT_EQ(lanes.take_batch(0, 3 * (4 + 2) - 1, 2).size(), 2u);
+  EXPECT_EQ(lanes.take_batch(0, 3 * (4 + 2), 2).size(), 3u);
+  EXPECT_EQ(lanes.take_batch(0, 1, 2).size(), 1u);  // what fits into none goes by itself
+  EXPECT_EQ(lanes.ready(), 14u);
+}
+
+TEST_F(LanesTest, TheOldestGoOfWhicheverUserAndNoMoreThanAsked) {
+  add("a1", 1, 0);
+  add("b1", 2, 0);
+  add("a2", 1, 0);
+  add("b2", 2, 0);
+  const std::size_t each = sizeof(Event) + 2;
+  EXPECT_EQ(names(lanes.take_oldest(1)), "a1");
+  EXPECT_EQ(names(lanes.take_oldest(each)), "b1");
+  EXPECT_EQ(lanes.take_oldest(each + 1).size(), 2u);
+  EXPECT_EQ(lanes.ready(), 0u);
+}
+
+TEST_F(LanesTest, WhatStaysWhenOthersExpireIsThereOnceAndAsItWas) {
+  add("a1", 1, 0, TimePoint(1s));
+  add("a2", 1, 0, TimePoint(3s), true);
+  add("b1", 2, 0, TimePoint(3s), true);
+  add("c1", 3, 0, TimePoint(3s));
+  EXPECT_EQ(names(lanes.take_older(TimePoint(2s), 0)), "a1");
+  EXPECT_EQ(lanes.ready(), 1u);
+  EXPECT_EQ(names(take_batch()), "c1");
+  EventList alone;
+  while (lanes.any_alone()) alone.push_back(lanes.take_alone());
+  EXPECT_EQ(alone.size(), 2u);
 }
 
 }  // namespace

@@ -8,96 +8,11 @@
 #include <memory>
 #include <tuple>
 
-#include "intilery/intilery.hpp"
 #include "intilery/testing.hpp"
+#include "vector_calls.hpp"
 
 namespace intilery {
 namespace {
-
-using nlohmann::json;
-using nlohmann::ordered_json;
-
-/// A case that this language cannot write.
-struct NotForCpp {};
-
-json value_of(const ordered_json& given);
-
-json special(const ordered_json& given) {
-  const std::string kind = given.at("$");
-  const auto text = [&] { return given.at("text").get<std::string>(); };
-  if (kind == "nan") return std::nan("");
-  if (kind == "infinity") return HUGE_VAL;
-  if (kind == "-infinity") return -HUGE_VAL;
-  if (kind == "double") return std::strtod(text().c_str(), nullptr);
-  if (kind == "integer") return text().front() == '-' ? json(std::stoll(text())) : json(std::stoull(text()));
-  if (kind == "cycle") throw NotForCpp{};
-  if (kind == "surrogate") return "\xED\xA0\x80";
-  if (kind == "text") {
-    std::string repeated;
-    for (std::size_t i = 0; i < given.at("times"); ++i) repeated += given.at("repeat").get<std::string>();
-    return repeated;
-  }
-  if (kind == "nested") {
-    json nested = json::array();
-    for (std::size_t i = 1; i < given.at("levels"); ++i) nested = json::array({std::move(nested)});
-    return nested;
-  }
-  throw NotForCpp{};
-}
-
-json value_of(const ordered_json& given) {
-  if (given.is_object() && given.contains("$")) return special(given);
-  if (given.is_object()) {
-    json object = json::object();
-    for (const auto& [key, value] : given.items()) object[key] = value_of(value);
-    return object;
-  }
-  if (given.is_array()) {
-    json array = json::array();
-    for (const ordered_json& value : given) array.push_back(value_of(value));
-    return array;
-  }
-  return given;
-}
-
-/// Calls what the case says. Throws NotForCpp where the signature does not take the arguments.
-Delivery call(Client& client, const std::string& name, const ordered_json& args) {
-  const auto text = [&](const char* field) -> std::string {
-    if (!args.contains(field)) return "";
-    const json value = value_of(args.at(field));
-    if (!value.is_string()) throw NotForCpp{};
-    return value;
-  };
-  const auto value = [&](const char* field) { return args.contains(field) ? value_of(args.at(field)) : json(); };
-
-  if (name == "send") return client.send(value("message"));
-  EventOptions options;
-  options.context = value("context");
-  options.anonymous_id = text("anonymousId");
-  options.message_id = text("messageId");
-  // What is absent in C++ is empty.
-  for (const char* field : {"userId", "anonymousId", "event", "messageId", "name", "assetId", "journeyId", "stepId"}) {
-    if (args.contains(field) && text(field).empty()) throw NotForCpp{};
-  }
-  if (args.contains("timestamp")) {
-    const ordered_json& moment = args.at("timestamp");
-    if (!moment.is_object() || moment.value("$", "") != "instant") throw NotForCpp{};
-    options.timestamp =
-        std::chrono::system_clock::time_point(std::chrono::milliseconds(moment.at("ms").get<std::int64_t>()));
-  }
-  const std::string user = text("userId");
-  if (name == "identify") return client.identify(user, value("traits"), options);
-  if (name == "track") return client.track(user, text("event"), value("properties"), options);
-  if (name == "page") return client.page(user, value("properties"), options);
-  if (name == "screen") return client.screen(user, text("name"), value("properties"), options);
-  if (name == "send_email") return client.send_email(user, text("assetId"), value("data"), options);
-  if (name == "send_sms") return client.send_sms(user, text("assetId"), value("data"), options);
-  if (name == "send_print") return client.send_print(user, text("assetId"), value("data"), options);
-  if (name == "send_push") return client.send_push(user, text("assetId"), value("data"), options);
-  if (name == "start_journey")
-    return client.start_journey(user, text("journeyId"), text("stepId"), value("data"), options);
-  throw std::invalid_argument("no call: " + name);
-}
 
 std::string replaced(std::string text, const std::string& what, const std::string& by) {
   for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size())
