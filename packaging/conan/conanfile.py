@@ -1,5 +1,7 @@
 """Conan 2: `conan create packaging/conan`, in a checkout."""
 
+# ruff: noqa: RUF012 - this is how Conan wants them
+
 from pathlib import Path
 
 from conan import ConanFile

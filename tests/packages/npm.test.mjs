@@ -1,7 +1,18 @@
 /** The npm package in dist/, installed as its users do: without this repository, a compiler or a network. */
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -37,7 +48,11 @@ function project(name, { install = [], manifest = {} } = {}) {
   mkdirSync(folder)
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name, private: true, ...manifest }))
   const args = ['install', '--no-audit', '--no-fund', '--foreground-scripts', ...install, tarball]
-  return { folder, said: run(join(bin, 'npm'), args, { cwd: folder }), installed: join(folder, 'node_modules/intilery') }
+  return {
+    folder,
+    said: run(join(bin, 'npm'), args, { cwd: folder }),
+    installed: join(folder, 'node_modules/intilery'),
+  }
 }
 
 function addons(installed) {
@@ -89,7 +104,10 @@ describe('installed without a network and a compiler', () => {
       const types = ['--typeRoots', join(root, 'node_modules/@types'), '--types', 'node']
       run(process.execPath, [tsc, ...options, ...types, 'example.ts'], { cwd: folder })
       assert.equal(run(join(bin, 'node'), ['example.js'], { cwd: folder }), '200\n')
-      const wrong = spawnSync(process.execPath, [tsc, ...options, ...types, '--noEmit', 'wrong.ts'], { cwd: folder, encoding: 'utf8' })
+      const wrong = spawnSync(process.execPath, [tsc, ...options, ...types, '--noEmit', 'wrong.ts'], {
+        cwd: folder,
+        encoding: 'utf8',
+      })
       assert.match(wrong.stdout, /clientIdd/)
     })
   }
@@ -130,7 +148,16 @@ if (isMainThread) {
     assert.match(readFileSync(join(esm.installed, 'LICENSE'), 'utf8'), /MIT License/)
     const notice = readFileSync(join(esm.installed, 'NOTICE.md'), 'utf8')
     const licences = readdirSync(join(esm.installed, 'licences'))
-    for (const [name, source] of Object.entries({ libcurl: 'curl', simdjson: 'simdjson', hiredis: 'hiredis', RE2: 're2', LibYAML: 'libyaml', SQLite: 'sqlite3', OpenSSL: 'openssl', nghttp2: 'nghttp2' })) {
+    for (const [name, source] of Object.entries({
+      libcurl: 'curl',
+      simdjson: 'simdjson',
+      hiredis: 'hiredis',
+      RE2: 're2',
+      LibYAML: 'libyaml',
+      SQLite: 'sqlite3',
+      OpenSSL: 'openssl',
+      nghttp2: 'nghttp2',
+    })) {
       assert.ok(notice.includes(`[${name}]`), `NOTICE.md names ${name}`)
       assert.ok(licences.includes(source), `licences/${source} is there`)
     }
@@ -138,10 +165,24 @@ if (isMainThread) {
 
   test('it holds what it needs, and nothing of the machine that it was made on', () => {
     const held = lines('tar', '-tzf', tarball)
-    for (const needed of ['package.json', 'CMakeLists.txt', 'node/index.d.ts', 'core/include/intilery/intilery.hpp', `node/prebuilds/${target}/intilery.node`]) {
+    for (const needed of [
+      'package.json',
+      'CMakeLists.txt',
+      'node/index.d.ts',
+      'core/include/intilery/intilery.hpp',
+      `node/prebuilds/${target}/intilery.node`,
+    ]) {
       assert.ok(held.includes(`package/${needed}`), needed)
     }
-    assert.deepEqual(held.filter((file) => !/^package\/(CMakeLists\.txt|LICENSE|NOTICE\.md|README\.md|package\.json|(bindings\/node|core|licences|node|node_modules|python\/intilery)\/.*)$/.test(file)), [])
+    assert.deepEqual(
+      held.filter(
+        (file) =>
+          !/^package\/(CMakeLists\.txt|LICENSE|NOTICE\.md|README\.md|package\.json|(bindings\/node|core|licences|node|node_modules|python\/intilery)\/.*)$/.test(
+            file,
+          ),
+      ),
+      [],
+    )
     for (const file of addons(esm.installed)) {
       assert.ok(!readFileSync(file).includes(root), `${file} names ${root}`)
     }
@@ -161,14 +202,20 @@ describe('its binaries', { skip: process.platform !== 'linux' }, () => {
     assert.equal(found().length, 2)
     for (const file of found()) {
       const needed = lines('ldd', file).map((line) => line.trim().split(' ')[0].split('/').pop())
-      assert.deepEqual(needed.filter((name) => !/^(linux-vdso|ld-linux-.*|lib(c|m|dl|pthread|rt))\.so/.test(name)), [])
+      assert.deepEqual(
+        needed.filter((name) => !/^(linux-vdso|ld-linux-.*|lib(c|m|dl|pthread|rt))\.so/.test(name)),
+        [],
+      )
     }
   })
 
   test('run from glibc 2.31 on', () => {
     for (const file of found()) {
       const versions = lines('objdump', '-T', file).flatMap((line) => line.match(/GLIBC_2\.(\d+)/)?.[1] ?? [])
-      assert.ok(Math.max(...versions.map(Number)) <= 31, `${file} asks for glibc 2.${Math.max(...versions.map(Number))}`)
+      assert.ok(
+        Math.max(...versions.map(Number)) <= 31,
+        `${file} asks for glibc 2.${Math.max(...versions.map(Number))}`,
+      )
     }
   })
 
@@ -178,7 +225,10 @@ describe('its binaries', { skip: process.platform !== 'linux' }, () => {
     for (const file of found()) {
       const asked = lines('nm', '-D', '--undefined-only', file).filter((line) => !line.includes('@GLIBC_'))
       const names = asked.map((line) => line.trim().split(' ').pop())
-      assert.deepEqual(names.filter((name) => !nodeApi.has(name) && !/^(__gmon_start__|_ITM_\w+|__cxa_finalize)$/.test(name)), [])
+      assert.deepEqual(
+        names.filter((name) => !nodeApi.has(name) && !/^(__gmon_start__|_ITM_\w+|__cxa_finalize)$/.test(name)),
+        [],
+      )
       assert.ok(names.includes('napi_create_function'))
     }
   })
@@ -186,14 +236,22 @@ describe('its binaries', { skip: process.platform !== 'linux' }, () => {
   // Electron has no memory outside of V8's cage for them.
   test('hand V8 no memory of their own', () => {
     for (const file of found()) {
-      assert.deepEqual(lines('nm', '-D', '--undefined-only', file).filter((line) => /napi_create_external_(buffer|arraybuffer)/.test(line)), [])
+      assert.deepEqual(
+        lines('nm', '-D', '--undefined-only', file).filter((line) =>
+          /napi_create_external_(buffer|arraybuffer)/.test(line),
+        ),
+        [],
+      )
     }
   })
 
   test('show nothing but what Node looks for', () => {
     for (const file of found()) {
       const shown = lines('nm', '-D', '--defined-only', file).map((line) => line.split(' ').pop())
-      assert.deepEqual(shown.filter((name) => !/^(napi_register_module_v1|node_api_module_get_api_version_v1)$/.test(name)), [])
+      assert.deepEqual(
+        shown.filter((name) => !/^(napi_register_module_v1|node_api_module_get_api_version_v1)$/.test(name)),
+        [],
+      )
     }
   })
 })
@@ -213,12 +271,16 @@ describe('where the binary does not serve', () => {
     const ended = spawnSync(join(bin, 'node'), ['node/build.cjs'], { cwd: folder, env: bare, encoding: 'utf8' })
     assert.equal(ended.status, 1)
     assert.match(ended.stdout, /built here, from source: .*prebuilds\/.*does not load/)
-    assert.match(ended.stderr, /cmake was not found[^]*apt-get install g\+\+/)
+    assert.match(ended.stderr, /cmake was not found[\s\S]*apt-get install g\+\+/)
   })
 
   test('and nobody ran the install, the first use says how', () => {
     const folder = broken('untouched')
-    const ended = spawnSync(join(bin, 'node'), ['-e', "require('./node/index.cjs').Client.fromEnv()"], { cwd: folder, env: bare, encoding: 'utf8' })
+    const ended = spawnSync(join(bin, 'node'), ['-e', "require('./node/index.cjs').Client.fromEnv()"], {
+      cwd: folder,
+      env: bare,
+      encoding: 'utf8',
+    })
     assert.match(ended.stderr, /native module is missing: .*does not load .*run: npm rebuild intilery/)
   })
 

@@ -161,7 +161,8 @@ struct OptionStyle {
 /// Sets one option by name.
 /// \param value JSON of the option's type; null leaves the default.
 /// \throws ConfigurationError for an unknown name (with the nearest one), a wrong type or a value out of bounds.
-INTILERY_API void set_option(Options& options, std::string_view name, const nlohmann::json& value, const OptionStyle& style = {});
+INTILERY_API void set_option(Options& options, std::string_view name, const nlohmann::json& value,
+                             const OptionStyle& style = {});
 
 /// Checks what can only be seen on the whole: required options, their characters, the endpoint, sizes that contradict.
 /// \throws ConfigurationError naming the option.
