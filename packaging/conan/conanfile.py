@@ -106,4 +106,4 @@ class Intilery(ConanFile):
         if self.options.sandbox:
             testing = self.cpp_info.components["testing"]
             testing.libs = ["intilery_testing"]
-            testing.requires = ["intilery", "cpp-httplib::cpp-httplib", "cli11::cli11"]
+            testing.requires = ["intilery"]

@@ -136,7 +136,7 @@ def test_the_debian_packages_say_what_they_need(debian: Path) -> None:
         assert package in needs
     assert f"libintilery{SOVERSION} (= {VERSION})" in run("dpkg-deb", "-f", development, "Depends")
     assert "nlohmann-json3-dev" in run("dpkg-deb", "-f", development, "Depends")
-    assert f"libintilery {SOVERSION} libintilery{SOVERSION}" in run("dpkg-deb", "-I", runtime, "shlibs")
+    assert f"libintilery {SOVERSION} libintilery{SOVERSION} (>= {VERSION})" in run("dpkg-deb", "-I", runtime, "shlibs")
 
 
 def test_the_debian_packages_carry_licence_and_notices(debian: Path) -> None:
