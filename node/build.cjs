@@ -1,5 +1,8 @@
 'use strict'
-/** Builds the native modules into build/node; npm runs it at install. `--force` builds even if they are there. */
+/**
+ * Builds the native modules into build/node, unless those that came with the package load; npm runs it at install.
+ * `--force` builds in any case.
+ */
 
 const { spawnSync } = require('node:child_process')
 const { rmSync } = require('node:fs')
@@ -9,13 +12,16 @@ const { join } = require('node:path')
 const root = join(__dirname, '..')
 const directory = join(root, 'build', 'node-cmake')
 const { version } = require('../package.json')
+const { load } = require('./native.cjs')
 
-function isBuilt() {
+/** Why there are no modules to use; undefined: there are. */
+function missing() {
   try {
-    require('../build/node/intilery_sandbox.node')
-    return require('../build/node/intilery.node').version === version
-  } catch {
-    return false
+    load('intilery_sandbox')
+    const built = load('intilery').version
+    return built === version ? undefined : `version ${built} is there`
+  } catch (error) {
+    return error.reason
   }
 }
 
@@ -36,7 +42,9 @@ They need cmake >= 3.22, a C++20 compiler and these packages (Debian, Ubuntu):
 }
 
 const force = process.argv.includes('--force')
-if (force || !isBuilt()) {
+const reason = force ? 'as --force says' : missing()
+if (reason !== undefined) {
+  if (!force) console.log(`intilery: its native modules are built here, from source: ${reason}`)
   const hasNinja = spawnSync('ninja', ['--version']).status === 0
   run(
     ...(hasNinja ? ['-G', 'Ninja'] : []),

@@ -1,22 +1,46 @@
 'use strict'
-/** Loads the addons that node/build.cjs built. */
+/** Loads the addons: those that node/build.cjs built here, or else those that came with the package. */
 
+const { existsSync, readdirSync } = require('node:fs')
 const { join } = require('node:path')
+
+/** Which binaries serve here: `linux-x64`, `linux-arm64-musl`. */
+function host() {
+  const name = `${process.platform}-${process.arch}`
+  // Node takes milliseconds to say which C library it runs on. Where there is no musl it need not be asked.
+  if (process.platform !== 'linux' || !readdirSync('/lib').some((file) => file.startsWith('ld-musl-'))) return name
+  return /** @type {any} */ (process.report.getReport()).header.glibcVersionRuntime ? name : `${name}-musl`
+}
+
+const prebuilds = join(__dirname, 'prebuilds')
+const loaded = new Map()
 
 /**
  * @param {'intilery' | 'intilery_sandbox'} name
  * @returns {any} the addon's exports
  */
 function load(name) {
-  const path = join(__dirname, '..', 'build', 'node', `${name}.node`)
-  try {
-    return require(path)
-  } catch (cause) {
-    const why = cause.code === 'MODULE_NOT_FOUND' ? 'was not built' : `does not load (${cause.message})`
-    throw new Error(`intilery: its native module ${path} ${why}; run: npm rebuild intilery --foreground-scripts`, {
-      cause,
-    })
+  if (loaded.has(name)) return loaded.get(name)
+  const reasons = []
+  let cause
+  for (const folder of [join(__dirname, '..', 'build', 'node'), join(prebuilds, host())]) {
+    const path = join(folder, `${name}.node`)
+    if (!existsSync(path)) continue
+    try {
+      loaded.set(name, require(path))
+      return loaded.get(name)
+    } catch (error) {
+      cause = error
+      reasons.push(`${path} does not load (${error.message})`)
+    }
   }
+  if (reasons.length === 0) {
+    const there = existsSync(prebuilds) ? readdirSync(prebuilds).join(', ') : 'none'
+    reasons.push(`none was built for ${host()} (prebuilt: ${there})`)
+  }
+  const reason = reasons.join('; ')
+  const hint = 'run: npm rebuild intilery --foreground-scripts'
+  throw Object.assign(new Error(`intilery: its native module is missing: ${reason}; ${hint}`, { cause }), { reason })
 }
 
 module.exports = { load }

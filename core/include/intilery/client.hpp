@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "intilery/delivery.hpp"
+#include "intilery/export.hpp"
 #include "intilery/options.hpp"
 #include "intilery/reading.hpp"
 
@@ -59,7 +60,7 @@ struct Hooks {
 ///
 /// After fork() a client and its deliveries are the parent's, which goes on. In the child, calls and waits throw
 /// ClosedError, `flush` and `close` do nothing, and destroying the copy is safe: make a client there.
-class Client {
+class INTILERY_API Client {
  public:
   /// \throws ConfigurationError naming the option.
   explicit Client(Options options, Hooks hooks = {});

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "intilery/errors.hpp"
+#include "intilery/export.hpp"
 
 namespace intilery {
 
@@ -38,7 +39,7 @@ class DeliveryState;
 
 /// A handle on one event's delivery. Cheap to copy; dropping it changes nothing for the event.
 /// Every member may be called from any thread.
-class Delivery {
+class INTILERY_API Delivery {
  public:
   Delivery() = default;
   explicit Delivery(std::shared_ptr<DeliveryState> state) : state_(std::move(state)) {}
@@ -80,7 +81,7 @@ struct Flush {
 enum class State { running, paused_auth, paused_rate, paused_unreachable, closed };
 
 /// `running`, `paused: auth`, `paused: rate`, `paused: unreachable` or `closed`.
-std::string_view to_string(State state);
+INTILERY_API std::string_view to_string(State state);
 
 /// A client's counters, taken at one moment: `accepted == delivered + failed + queued` always holds.
 struct Stats {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "intilery/export.hpp"
 #include "intilery/options.hpp"
 
 namespace intilery {
@@ -18,7 +19,7 @@ enum class CheckResult {
 };
 
 /// `ok`, `warning`, `failed` or `skipped`.
-std::string_view to_string(CheckResult result);
+INTILERY_API std::string_view to_string(CheckResult result);
 
 /// What one look showed. Never holds the token, nor a password.
 struct Check {
@@ -32,6 +33,6 @@ struct Check {
 /// Looks whether a client with these options could deliver, on connections of its own, and sends no event: it reads one
 /// event back, and posts an empty batch. Takes at most half a minute. May be called from any thread.
 /// \param style how options are named in what it says.
-std::vector<Check> diagnose(const Options& options, const OptionStyle& style = {});
+INTILERY_API std::vector<Check> diagnose(const Options& options, const OptionStyle& style = {});
 
 }  // namespace intilery

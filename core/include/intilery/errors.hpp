@@ -19,6 +19,8 @@
 #include <string>
 #include <vector>
 
+#include "intilery/export.hpp"
+
 namespace intilery {
 
 /// Which class an error is of.
@@ -55,7 +57,7 @@ struct ErrorInfo {
 };
 
 /// Base of all errors of this library.
-class IntileryError : public std::runtime_error {
+class INTILERY_API IntileryError : public std::runtime_error {
  public:
   explicit IntileryError(ErrorInfo info) : std::runtime_error(info.message), info_(std::move(info)) {}
   const ErrorInfo& info() const noexcept { return info_; }
@@ -66,7 +68,7 @@ class IntileryError : public std::runtime_error {
 };
 
 /// An option is missing or makes no sense.
-class ConfigurationError : public IntileryError {
+class INTILERY_API ConfigurationError : public IntileryError {
  public:
   ConfigurationError(std::string option, std::string code, std::string message)
       : IntileryError({.kind = ErrorKind::configuration,
@@ -78,7 +80,7 @@ class ConfigurationError : public IntileryError {
 };
 
 /// An event breaks the contract; nothing of it was accepted.
-class ValidationError : public IntileryError {
+class INTILERY_API ValidationError : public IntileryError {
  public:
   ValidationError(std::string code, std::string path, std::string message)
       : IntileryError({.kind = ErrorKind::validation,
@@ -92,17 +94,17 @@ class ValidationError : public IntileryError {
 };
 
 /// More waits than `max_queue_bytes` allows.
-class QueueFullError : public IntileryError {
+class INTILERY_API QueueFullError : public IntileryError {
   using IntileryError::IntileryError;
 };
 
 /// The client was closed before the call.
-class ClosedError : public IntileryError {
+class INTILERY_API ClosedError : public IntileryError {
   using IntileryError::IntileryError;
 };
 
 /// An accepted event will not be sent (again).
-class DeliveryError : public IntileryError {
+class INTILERY_API DeliveryError : public IntileryError {
  public:
   using IntileryError::IntileryError;
   const std::string& reason() const noexcept { return info().code; }
@@ -114,21 +116,21 @@ class DeliveryError : public IntileryError {
 };
 
 /// An accepted event was given up because the token has no rights.
-class AuthError : public DeliveryError {
+class INTILERY_API AuthError : public DeliveryError {
   using DeliveryError::DeliveryError;
 };
 
 /// A wait ended before what it waited for. Nothing is lost: delivery goes on.
-class TimeoutError : public IntileryError {
+class INTILERY_API TimeoutError : public IntileryError {
   using IntileryError::IntileryError;
 };
 
 /// The spool cannot be opened or written: `spool_unusable`, or `spool_full`. Of an event call: it was not accepted.
-class SpoolError : public IntileryError {
+class INTILERY_API SpoolError : public IntileryError {
   using IntileryError::IntileryError;
 };
 
 /// Throws the class that `info.kind` names.
-[[noreturn]] void throw_error(ErrorInfo info);
+[[noreturn]] INTILERY_API void throw_error(ErrorInfo info);
 
 }  // namespace intilery

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "intilery/export.hpp"
+
 namespace intilery {
 
 /// How events become requests.
@@ -132,7 +134,7 @@ struct Options {
 
   /// Options from the environment: `INTILERY_CLIENT_ID` and so on, times in seconds.
   /// \throws ConfigurationError for a value that cannot be read; it names the variable, never the value.
-  static Options from_env();
+  INTILERY_API static Options from_env();
 };
 
 /// One option, as every language and the documentation show it.
@@ -148,7 +150,7 @@ struct OptionInfo {
 };
 
 /// The list of all options, in the order of `Options`.
-const std::vector<OptionInfo>& option_list();
+INTILERY_API const std::vector<OptionInfo>& option_list();
 
 /// How a language writes options.
 struct OptionStyle {
@@ -159,10 +161,11 @@ struct OptionStyle {
 /// Sets one option by name.
 /// \param value JSON of the option's type; null leaves the default.
 /// \throws ConfigurationError for an unknown name (with the nearest one), a wrong type or a value out of bounds.
-void set_option(Options& options, std::string_view name, const nlohmann::json& value, const OptionStyle& style = {});
+INTILERY_API void set_option(Options& options, std::string_view name, const nlohmann::json& value,
+                             const OptionStyle& style = {});
 
 /// Checks what can only be seen on the whole: required options, their characters, the endpoint, sizes that contradict.
 /// \throws ConfigurationError naming the option.
-void check_options(const Options& options, const OptionStyle& style = {});
+INTILERY_API void check_options(const Options& options, const OptionStyle& style = {});
 
 }  // namespace intilery

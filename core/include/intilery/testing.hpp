@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "intilery/client.hpp"
+#include "intilery/export.hpp"
 #include "intilery/options.hpp"
 
 namespace intilery::testing {
@@ -78,7 +79,7 @@ struct Arrival {
 /// The sandbox. Starts in the constructor, stops in the destructor. Every member may be called from any thread.
 ///
 /// Its URL, opened in a browser, is a page that shows live what arrives, and switches faults on and off.
-class Sandbox {
+class INTILERY_API Sandbox {
  public:
   /// Binds and serves on threads of its own.
   /// \throws std::invalid_argument for an option or a fault script that makes no sense (says which and why).
@@ -156,7 +157,7 @@ class Sandbox {
 
 /// A client for unit tests: its events are checked, serialised, queued and delivered as always, but end in a list
 /// instead of the network. Every request is answered at once.
-class MemoryClient : public Client {
+class INTILERY_API MemoryClient : public Client {
  public:
   /// An account, and no pace nor backoff that a test would have to wait for.
   static Options default_options();

@@ -1,0 +1,32 @@
+# What `cpack` needs for Debian packages of the shared library: libintilery0.1, and libintilery-dev with the headers, the
+# sandbox and its library. Configure with CMAKE_INSTALL_PREFIX=/usr, as packaging/debian-packages does.
+set(soversion ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME intilery)
+set(CPACK_PACKAGE_VENDOR intilery)
+set(CPACK_PACKAGE_CONTACT "Intilery clients <intilery@localhost>")
+set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL runtime development)
+set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "Client for the Intilery event API: the shared library")
+set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Client for the Intilery event API: headers, and the sandbox for tests")
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/core)
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libintilery${soversion})
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libintilery-dev)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
+  "libintilery${soversion} (= ${PROJECT_VERSION}), nlohmann-json3-dev (>= 3.10)")
+foreach(package RUNTIME DEVELOPMENT)
+  string(TOLOWER ${package} component)
+  install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION share/doc/${CPACK_DEBIAN_${package}_PACKAGE_NAME}
+    RENAME copyright COMPONENT ${component} EXCLUDE_FROM_ALL)
+  install(FILES ${PROJECT_SOURCE_DIR}/NOTICE.md DESTINATION share/doc/${CPACK_DEBIAN_${package}_PACKAGE_NAME}
+    COMPONENT ${component} EXCLUDE_FROM_ALL)
+endforeach()
+include(CPack)
