@@ -34,6 +34,7 @@
 #include "intilery/version.hpp"
 #include "option_name.hpp"
 #include "printable.hpp"
+#include "queue/spool_database.hpp"
 #include "secrets.hpp"
 #include "sigpipe.hpp"
 #include "transport/probe.hpp"
@@ -195,6 +196,10 @@ class Diagnosis {
       return add("spool", CheckResult::warning, options_.spool_path + " can be written" + left,
                  "the disk is full before " + named("spool_max_bytes") + " (" +
                      std::to_string(options_.spool_max_bytes / 1'000'000) + " MB) is: give it room, or lower that");
+    }
+    if (!is_new && queue::is_open_to_all(folder)) {
+      return add("spool", CheckResult::warning, options_.spool_path + " can be written by everybody" + left,
+                 "give it the mode 0700: others could put files in the place of the client's");
     }
     add("spool", CheckResult::ok, options_.spool_path + (is_new ? " can be made" : " can be written") + left);
   }

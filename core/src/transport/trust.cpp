@@ -2,7 +2,6 @@
 
 #include <curl/curl.h>
 
-#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
@@ -15,16 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array well_known_files{
-    "/etc/ssl/certs/ca-certificates.crt",                 // Debian, Ubuntu, Arch, Gentoo
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // Fedora, RHEL, Amazon Linux
-    "/etc/pki/tls/certs/ca-bundle.crt",                   // older ones of these
-    "/etc/ssl/ca-bundle.pem",                             // SUSE
-    "/etc/ssl/cert.pem",                                  // Alpine, OpenBSD, macOS
-    "/usr/local/share/certs/ca-root-nss.crt",             // FreeBSD
-};
-constexpr std::array well_known_folders{"/etc/ssl/certs", "/etc/pki/tls/certs"};
-
 struct Language {
   std::mutex mutex;
   std::string certificates;
@@ -34,14 +23,10 @@ Language& language() {
   return one;
 }
 
-bool is_usable_file(const char* path) {
+bool is_usable(const std::string& path, bool folder) {
   std::error_code failed;
-  return path != nullptr && fs::is_regular_file(path, failed) && fs::file_size(path, failed) > 0 && !failed;
-}
-
-bool is_usable_folder(const char* path) {
-  std::error_code failed;
-  return path != nullptr && fs::is_directory(path, failed) && !fs::is_empty(path, failed) && !failed;
+  const bool there = folder ? fs::is_directory(path, failed) : fs::is_regular_file(path, failed);
+  return there && !fs::is_empty(path, failed) && !failed;
 }
 
 std::string variable(const char* name) {
@@ -49,61 +34,75 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-/// The system's. `problem` says where there are none.
-Trust find_systems() {
-  Trust trust;
-  const std::string file = variable("SSL_CERT_FILE");
-  const std::string folder = variable("SSL_CERT_DIR");
-  if (!file.empty() || !folder.empty()) {
-    trust.file = file;
-    trust.folder = folder;
-    if (!file.empty()) trust.source = file + " (SSL_CERT_FILE)";
-    if (!folder.empty()) trust.source += (file.empty() ? "" : " and ") + folder + " (SSL_CERT_DIR)";
-    return trust;
-  }
-  const curl_version_info_data* const info = curl_version_info(CURLVERSION_NOW);
-  const std::string_view library = info->ssl_version == nullptr ? "" : info->ssl_version;
-  if (library.find("Schannel") != std::string_view::npos || library.find("SecureTransport") != std::string_view::npos) {
-    trust.of_library = true;
-    trust.source = "the system's certificates";
-    return trust;
-  }
-  std::string tried = "SSL_CERT_FILE and SSL_CERT_DIR are not set, and there is nothing at";
-  const auto take = [&](std::string& place, const char* path, bool usable) {
-    if (usable) {
-      trust.source += (trust.source.empty() ? "" : " and ") + std::string(path);
-      place = path;
-    } else if (path != nullptr) {
-      tried += " " + std::string(path);
-    }
-    return usable;
-  };
-  if (info->age >= CURLVERSION_SEVENTH) {
-    const bool has_file = take(trust.file, info->cainfo, is_usable_file(info->cainfo));
-    if (take(trust.folder, info->capath, is_usable_folder(info->capath)) || has_file) return trust;
-  }
-  for (const char* const path : well_known_files) {
-    if (take(trust.file, path, is_usable_file(path))) return trust;
-  }
-  for (const char* const path : well_known_folders) {
-    if (take(trust.folder, path, is_usable_folder(path))) return trust;
-  }
-  trust.problem =
-      "no certificates to trust were found: " + tried + "; install the package ca-certificates, or set ca_file";
-  return trust;
+/// The TLS library of Windows and that of macOS have no files.
+bool library_has_its_own() {
+  const char* const library = curl_version_info(CURLVERSION_NOW)->ssl_version;
+  const std::string_view name = library == nullptr ? "" : library;
+  return name.find("Schannel") != std::string_view::npos || name.find("SecureTransport") != std::string_view::npos;
 }
 
 }  // namespace
 
-Trust find_trust(const Options& options) {
-  if (!options.ca_file.empty()) return {.file = options.ca_file, .folder = {}, .text = {}, .source = options.ca_file};
-  Trust trust = find_systems();
-  if (trust.problem.empty()) return trust;
+TrustPlaces trust_places() {
+  const curl_version_info_data* const info = curl_version_info(CURLVERSION_NOW);
+  const auto text = [](const char* path) { return path == nullptr ? std::string() : std::string(path); };
+  const bool tells = info->age >= CURLVERSION_SEVENTH;
+  return {.builders_file = tells ? text(info->cainfo) : "",
+          .builders_folder = tells ? text(info->capath) : "",
+          .files =
+              {
+                  "/etc/ssl/certs/ca-certificates.crt",                 // Debian, Ubuntu, Arch, Gentoo
+                  "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // Fedora, RHEL, Amazon Linux
+                  "/etc/pki/tls/certs/ca-bundle.crt",                   // older ones of these
+                  "/etc/ssl/ca-bundle.pem",                             // SUSE
+                  "/etc/ssl/cert.pem",                                  // Alpine, OpenBSD, macOS
+                  "/usr/local/share/certs/ca-root-nss.crt",             // FreeBSD
+              },
+          .folders = {"/etc/ssl/certs", "/etc/pki/tls/certs"}};
+}
+
+Trust find_trust(const Options& options, const TrustPlaces& places) {
+  Trust trust;
+  const auto use = [&](std::string& place, const std::string& path, const char* named_by = "") {
+    place = path;
+    trust.source += (trust.source.empty() ? "" : " and ") + path + named_by;
+  };
+  if (!options.ca_file.empty()) {
+    use(trust.file, options.ca_file);
+    return trust;
+  }
+  if (const std::string file = variable("SSL_CERT_FILE"); !file.empty()) use(trust.file, file, " (SSL_CERT_FILE)");
+  if (const std::string folder = variable("SSL_CERT_DIR"); !folder.empty())
+    use(trust.folder, folder, " (SSL_CERT_DIR)");
+  if (!trust.source.empty()) return trust;
+  if (library_has_its_own()) {
+    trust.of_library = true;
+    trust.source = "the system's certificates";
+    return trust;
+  }
+  if (is_usable(places.builders_file, false)) use(trust.file, places.builders_file);
+  if (is_usable(places.builders_folder, true)) use(trust.folder, places.builders_folder);
+  if (!trust.source.empty()) return trust;
+  std::string tried = places.builders_file;
+  for (const auto& [paths, folder] : {std::pair(&places.files, false), std::pair(&places.folders, true)}) {
+    for (const std::string& path : *paths) {
+      if (is_usable(path, folder)) {
+        use(folder ? trust.folder : trust.file, path);
+        return trust;
+      }
+      tried += (tried.empty() ? "" : ", ") + path;
+    }
+  }
   const std::lock_guard lock(language().mutex);
-  if (language().certificates.empty()) return trust;
   trust.text = language().certificates;
-  trust.source = "the language's own certificates";
-  trust.problem.clear();
+  if (!trust.text.empty()) {
+    trust.source = "the language's own certificates";
+    return trust;
+  }
+  trust.problem =
+      "no certificates to trust were found: SSL_CERT_FILE and SSL_CERT_DIR are not set, and there is "
+      "nothing in " +
+      tried + "; install the package ca-certificates, or set ca_file";
   return trust;
 }
 
@@ -111,7 +110,5 @@ void set_language_certificates(std::string text) {
   const std::lock_guard lock(language().mutex);
   language().certificates = std::move(text);
 }
-
-bool lacks_certificates() { return !find_systems().problem.empty(); }
 
 }  // namespace intilery::transport

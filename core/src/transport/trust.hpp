@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "intilery/options.hpp"
 
@@ -18,14 +19,20 @@ struct Trust {
   std::string problem = {};  ///< For a person: why none are trusted.
 };
 
+/// Where a system may have them.
+struct TrustPlaces {
+  std::string builders_file;  ///< Of libcurl, as it was built.
+  std::string builders_folder;
+  std::vector<std::string> files;
+  std::vector<std::string> folders;
+};
+TrustPlaces trust_places();
+
 /// `ca_file`, and nothing else with it; or what SSL_CERT_FILE and SSL_CERT_DIR name; or libcurl's own place, if it is
 /// there; or the first of the well-known places that is; or those of the language.
-Trust find_trust(const Options& options);
+Trust find_trust(const Options& options, const TrustPlaces& places = trust_places());
 
 /// The language's own certificates (PEM), for a system that has none. From any thread; for clients made later.
 void set_language_certificates(std::string text);
-
-/// Whether those would be trusted if they were there.
-bool lacks_certificates();
 
 }  // namespace intilery::transport
