@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include <array>
 #include <filesystem>
 #include <fstream>
 
@@ -11,7 +10,6 @@
 #include "queue/spool_folder.hpp"
 #include "sandbox_test.hpp"
 #include "secrets.hpp"
-#include "transport/curl_handle.hpp"
 #include "transport/trust.hpp"
 
 namespace intilery {
@@ -94,20 +92,6 @@ TEST_F(TrustTest, WhereNothingIsTheLanguagesAreTakenOrAllThatWasTriedIsTold) {
   EXPECT_EQ(find_trust({}, places).text, "PEM");
   EXPECT_EQ(find_trust({}, places).problem, "");
 }
-
-#if LIBCURL_VERSION_NUM >= 0x075400
-TEST_F(TrustTest, ACaFileIsTrustedAloneAndNotBesideTheBuildersFolder) {
-  transport::initialise_curl();
-  const Options options{.ca_file = made("mine.pem")};
-  const transport::Easy easy = transport::make_easy(options, find_trust(options), "test");
-  char* file = nullptr;
-  char* builders = nullptr;
-  curl_easy_getinfo(easy.get(), CURLINFO_CAINFO, &file);
-  curl_easy_getinfo(easy.get(), CURLINFO_CAPATH, &builders);
-  EXPECT_EQ(std::string(file == nullptr ? "" : file), options.ca_file);
-  EXPECT_EQ(std::string(builders == nullptr ? "" : builders), "");
-}
-#endif
 
 TEST(SecretsTest, ATokenThatTheCutPartsIsHiddenAsAWhole) {
   const Secrets secrets("t0p/secret");
