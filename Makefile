@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick docs clean
+.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick audit bom docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -56,6 +56,13 @@ bench: build/.bench ## Measure everything, other services' clients too, and writ
 bench-quick: build/.bench ## The same, less exact, to the terminal (two minutes).
 	python bench/run.py --quick
 
+audit: build/.audit ## Ask the registries what is known against anything that is used, linked or shipped.
+	packaging/audit
+
+bom: build build/.audit ## Write the software bill of materials, CycloneDX, into dist/.
+	python packaging/bill_of_materials.py dist/intilery.cdx.json
+	.venv/audit/bin/python -c "import sys; from cyclonedx.schema import SchemaVersion as V; from cyclonedx.validation.json import JsonStrictValidator as J; wrong = J(V.V1_5).validate_str(open(sys.argv[1]).read()); sys.exit(wrong and str(wrong))" dist/intilery.cdx.json
+
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
 
@@ -97,6 +104,11 @@ build/.node: .venv/.packages node_modules/.packages $(core_files) $(node_files)
 build/.bench: build/.cpp build/.python build/.node build/.bench-packages $(wildcard bench/cpp/*)
 	cmake --preset bench > /dev/null
 	cmake --build --preset bench -- --quiet
+	@mkdir -p $(@D) && touch $@
+
+build/.audit: .venv/.packages node_modules/.packages pyproject.toml
+	[ -x .venv/audit/bin/python ] || python -m venv --without-pip .venv/audit
+	PIP_PYTHON=.venv/audit/bin/python python -m pip install --disable-pip-version-check -q --group audit
 	@mkdir -p $(@D) && touch $@
 
 build/.bench-packages: .venv/.packages packaging/system-packages bench/peers/versions.json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import gzip
+import importlib
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -132,7 +134,7 @@ def test_a_token_that_the_server_repeats_is_hidden(
 
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_token_that_the_server_repeats_while_reading_is_hidden(sandbox: Sandbox, status: int) -> None:
-    sandbox.set_faults({"action": "events", "status": status, "body": {"message": f"{TOKEN} is no good"}})
+    sandbox.set_faults({"action": "profiles", "status": status, "body": {"message": f"{TOKEN} is no good"}})
     with sandbox.client(auth_token=TOKEN) as client, pytest.raises((DeliveryError, AuthError)) as caught:
         list(client.events("u", timeout=10))
     assert "[redacted] is no good" in str(caught.value)
@@ -194,6 +196,15 @@ def test_the_token_is_not_in_the_process_list(sandbox: Sandbox) -> None:
         env=environment(sandbox), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
+
+
+def test_the_sandbox_keeps_no_token(sandbox: Sandbox) -> None:
+    with sandbox.client() as client:
+        client.track("u", "E").result(timeout=10)
+    assert "sandbox-token" not in str(sandbox.requests())
+    for path in ("live", "requests/0"):
+        with urllib.request.urlopen(f"{sandbox.url}/sandbox/{path}", timeout=10) as answer:
+            assert b"sandbox-token" not in answer.read()
 
 
 def test_a_file_called_env_is_not_read(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -316,7 +327,7 @@ def test_without_a_systems_certificates_python_takes_certifis(sandbox: Sandbox, 
         )
         env = {**environment(sandbox), "INTILERY_ENDPOINT": url, "PYTHONPATH": str(tmp_path)}
         program = BARE.replace('sys.modules["certifi"] = None\n', "").replace("exception(", "result(")
-        assert "delivered=True" in bare([sys.executable, "-c", program], env)
+        assert "status=200" in bare([sys.executable, "-c", program], env)
 
 
 def test_without_a_systems_certificates_node_takes_its_own(sandbox: Sandbox) -> None:
@@ -508,6 +519,18 @@ def test_what_a_plan_is_called_is_safe_for_a_terminal(sandbox: Sandbox, tmp_path
         assert all(line.isprintable() for line in shown.splitlines()), (arguments, shown)
 
 
+def test_keys_of_an_event_in_a_log_are_safe_for_a_terminal(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    plan = {"version": 1, "events": {"E": {"properties": {"properties": {HOSTILE: {"type": "integer"}}}}}}
+    with sandbox.client(on_invalid="report", plan=plan) as client:
+        client.track("u", "E", {HOSTILE: float("nan")})
+        client.track("u", "E", {HOSTILE: "no integer"})
+        client.send({"action": "track", "userId": "u", "event": "E", HOSTILE: 1})
+        client.flush(timeout=10)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len([message for message in messages if "owned" in message]) == 3
+    assert all(message.isprintable() for message in messages), messages
+
+
 # The sandbox.
 
 
@@ -533,6 +556,11 @@ def test_the_sandbox_is_bound_to_loopback_unless_told(sandbox: Sandbox) -> None:
 
 
 # Files.
+
+
+def test_the_spools_folder_is_the_users_own(sandbox: Sandbox, tmp_path: Path) -> None:
+    with sandbox.client(spool_path=str(tmp_path / "new" / "spool")):
+        assert (tmp_path / "new" / "spool").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.usefixtures("in_its_own_folder")
@@ -569,3 +597,20 @@ def test_no_text_from_outside_is_run() -> None:
                 assert not forbidden & {module.split(".")[0] for module in modules}, f"{path}:{node.lineno}"
     for path in [*(ROOT / "node").rglob("*.cjs"), *(ROOT / "node").rglob("*.mjs")]:
         assert not re.search(r"\beval\(|new Function\(|node:vm|execSync\(|shell: true", path.read_text()), path
+
+
+# What is shipped.
+
+
+def test_the_bill_of_materials_has_all_that_is_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "packaging")
+    bill_of_materials = importlib.import_module("bill_of_materials")
+    target = tmp_path / "bom.json"
+    bill_of_materials.main(str(target))
+    parts = {each["name"]: each["version"] for each in json.loads(target.read_text())["components"]}
+    assert {"libcurl", "SQLite", "RE2", "cpp-httplib", "pybind11", "node-addon-api", "uplot", "duckdb"} <= parts.keys()
+    assert all(parts.values())
+    linked = bill_of_materials.linked()
+    assert any("libre2" in library for libraries in linked.values() for library in libraries)
+    forgotten = bill_of_materials.unnamed(linked, parts.keys() - {"RE2"})
+    assert any("libre2.so" in line and "NOTICE.md does not name" in line for line in forgotten)
