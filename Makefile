@@ -83,6 +83,13 @@ packages-test-cpp: build/.cpp build/packages/.conan
 release-check: packages packages-test ## Whether what is in dist/ can be released: versions, contents, the same bytes twice.
 	python packaging/release_check.py
 
+audit: build/.audit ## Ask the registries what is known against anything that is used, linked or shipped.
+	packaging/audit
+
+bom: build build/.audit ## Write the software bill of materials, CycloneDX, into dist/.
+	python packaging/bill_of_materials.py dist/intilery.cdx.json
+	.venv/audit/bin/python -c "import sys; from cyclonedx.schema import SchemaVersion as V; from cyclonedx.validation.json import JsonStrictValidator as J; wrong = J(V.V1_5).validate_str(open(sys.argv[1]).read()); sys.exit(wrong and str(wrong))" dist/intilery.cdx.json
+
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
 
@@ -139,6 +146,10 @@ build/.bench: build/.cpp build/.python build/.node build/.bench-packages $(wildc
 build/.mutants: .venv/.packages $(wildcard core/src/delivery/*.cpp core/src/queue/lanes.cpp)
 	python -m pip install --disable-pip-version-check -q --group mutants
 	@rm -rf build/mutants && touch $@
+build/.audit: .venv/.packages node_modules/.packages pyproject.toml
+	[ -x .venv/audit/bin/python ] || python -m venv --without-pip .venv/audit
+	PIP_PYTHON=.venv/audit/bin/python python -m pip install --disable-pip-version-check -q --group audit
+	@mkdir -p $(@D) && touch $@
 
 build/.bench-packages: .venv/.packages packaging/system-packages bench/peers/versions.json
 	packaging/system-packages bench

@@ -8,7 +8,8 @@ const { join } = require('node:path')
 function host() {
   const name = `${process.platform}-${process.arch}`
   // Node takes milliseconds to say which C library it runs on. Where there is no musl it need not be asked.
-  if (process.platform !== 'linux' || !readdirSync('/lib').some((file) => file.startsWith('ld-musl-'))) return name
+  if (process.platform !== 'linux' || !existsSync('/lib')) return name
+  if (!readdirSync('/lib').some((file) => file.startsWith('ld-musl-'))) return name
   return /** @type {any} */ (process.report.getReport()).header.glibcVersionRuntime ? name : `${name}-musl`
 }
 
@@ -27,8 +28,11 @@ function load(name) {
     const path = join(folder, `${name}.node`)
     if (!existsSync(path)) continue
     try {
-      loaded.set(name, require(path))
-      return loaded.get(name)
+      const addon = require(path)
+      // A system without ca-certificates, as the slim images of Node are. Node has its own.
+      if (addon.lacksCertificates?.()) addon.setCertificates(require('node:tls').rootCertificates.join('\n'))
+      loaded.set(name, addon)
+      return addon
     } catch (error) {
       cause = error
       reasons.push(`${path} does not load (${error.message})`)

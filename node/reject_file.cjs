@@ -2,7 +2,7 @@
 /** The reject file of `sendMany`: a line of JSON for each row that was not delivered. */
 
 const { createReadStream } = require('node:fs')
-const { open, rename, stat } = require('node:fs/promises')
+const { open, rename, rm, stat } = require('node:fs/promises')
 const { createInterface } = require('node:readline')
 
 /** The row as JSON text of one line: as it is, or as a JSON string. */
@@ -52,7 +52,8 @@ class RejectFile {
   async #open() {
     if (this.#file !== undefined) return
     const fresh = `${this.path}.new`
-    const file = await open(fresh, 'w', 0o600) // it holds customers' data
+    await rm(fresh, { force: true }) // a killed run's, or anybody's: then its mode is its own
+    const file = await open(fresh, 'wx', 0o600) // it holds customers' data
     try {
       for await (const line of this.#kept()) await file.write(`${line}\n`)
       await rename(fresh, this.path)

@@ -26,6 +26,7 @@
 #include "node_client.hpp"
 #include "row_sender.hpp"
 #include "suspicion.hpp"
+#include "transport/trust.hpp"
 
 namespace intilery::node {
 
@@ -191,10 +192,20 @@ Napi::Value suggest(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), did_you_mean(name, views));
 }
 
+Napi::Value lacks_certificates(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), transport::find_trust({}).source.empty());
+}
+
+void set_certificates(const Napi::CallbackInfo& info) {
+  transport::set_language_certificates(info[0].As<Napi::String>());
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("version", Napi::String::New(env, INTILERY_VERSION));
   exports.Set("createClient", Napi::Function::New(env, create_client, "createClient"));
   exports.Set("diagnose", Napi::Function::New(env, start_diagnosis, "diagnose"));
+  exports.Set("lacksCertificates", Napi::Function::New(env, lacks_certificates, "lacksCertificates"));
+  exports.Set("setCertificates", Napi::Function::New(env, set_certificates, "setCertificates"));
   exports.Set("optionList", Napi::Function::New(env, list_options, "optionList"));
   exports.Set("isSuspicious", Napi::Function::New(env, looks_suspicious, "isSuspicious"));
   exports.Set("checkData", Napi::Function::New(env, check_merge_data, "checkData"));

@@ -24,6 +24,7 @@
 #include "row_proof.hpp"
 #include "row_sender.hpp"
 #include "spool.hpp"
+#include "transport/trust.hpp"
 #include "values.hpp"
 
 namespace py = pybind11;
@@ -367,6 +368,8 @@ PYBIND11_MODULE(_native, module) {
     client.options.auth_token = token;
   });
   module.def("diagnose", &diagnose);
+  module.def("lacks_certificates", [] { return transport::find_trust({}).source.empty(); });
+  module.def("set_certificates", &transport::set_language_certificates);
   define_row_proof(module);  // before the class that takes one
   define_row_sender(module);
   define_spool(module);

@@ -199,7 +199,8 @@ bool same_secret(std::string_view a, std::string_view b) {
 
 HttpAnswer Page::serve(const HttpRequest& request, int port) {
   HttpAnswer made = [&] {
-    // A foreign page must neither read what arrived nor switch faults, not even by a name of its own for this address.
+    // A foreign page must neither read what arrived nor switch faults. (By a name of its own for this address it gets
+    // no further than the sandbox's `serve`.)
     const std::string host = request.header("host");
     const std::string name = host.substr(0, host.rfind(':'));
     const std::string origin = request.header("origin");

@@ -127,9 +127,16 @@ struct Sandbox::Impl : State {
         [this](HttpRequest request) { return reset_early(std::move(request)); });
   }
 
+  /// Whether a request to loopback asks for another host: a web page's, whose own name was made to point here. It knows
+  /// the token, which is everybody's.
+  bool is_misled(const HttpRequest& request) const {
+    const std::string host = request.header("host");
+    return transport::is_loopback(options.host) && !transport::is_loopback(host.substr(0, host.rfind(':')));
+  }
+
   /// \returns the part of the body to read before the connection is reset, if it is to be.
   std::optional<double> reset_early(HttpRequest request) {
-    if (request.method != "POST" || Page::is_at(request.path)) return std::nullopt;
+    if (request.method != "POST" || Page::is_at(request.path) || is_misled(request)) return std::nullopt;
     const std::int64_t received = wire_now();
     const std::optional<Address> address = parse_address(request.path);
     std::optional<Fault> fault;
@@ -144,6 +151,11 @@ struct Sandbox::Impl : State {
   }
 
   HttpAnswer serve(HttpRequest request) {
+    if (is_misled(request)) {
+      return refusal(421,
+                     "this sandbox answers to 127.0.0.1 and localhost only; to be reached by another name it needs "
+                     "a host (0.0.0.0) and a token of its own");
+    }
     if (Page::is_at(request.path)) return page.serve(request, server->port());
     const std::int64_t received = wire_now();
     std::size_t stored = 0;

@@ -1,6 +1,8 @@
 #include "stored_calls.hpp"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -19,6 +21,8 @@ std::string text_at(sqlite3_stmt* row, int column) {
 
 StoredCalls::StoredCalls(const std::string& path)
     : path_(path), file_(nullptr, sqlite3_close), insert_(nullptr, sqlite3_finalize) {
+  // What customers are called may be in it. If it cannot be made, SQLite says why.
+  if (const int made = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600); made >= 0) ::close(made);
   sqlite3* file = nullptr;
   const int opened = sqlite3_open_v2(path.c_str(), &file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
   file_.reset(file);

@@ -34,6 +34,8 @@
 #include "intilery/version.hpp"
 #include "option_name.hpp"
 #include "printable.hpp"
+#include "queue/spool_database.hpp"
+#include "secrets.hpp"
 #include "sigpipe.hpp"
 #include "transport/probe.hpp"
 #include "wait_slices.hpp"
@@ -66,16 +68,6 @@ std::string milliseconds_text(milliseconds time) { return std::to_string(time.co
 std::string day_text(std::int64_t unix_s) {
   const event::TimestampText text = event::format_timestamp(unix_s * 1000);
   return {text.data(), 10};
-}
-
-std::string status_text(const Probed& answer) {
-  const nlohmann::json body = nlohmann::json::parse(answer.body, nullptr, /*allow_exceptions=*/false);
-  std::string text = "status " + std::to_string(answer.status);
-  if (!body.is_object()) return text;
-  const auto message = body.find("message");
-  if (message != body.end() && message->is_string())
-    text += ": " + printable(message->get_ref<const std::string&>(), 200);
-  return text;
 }
 
 bool is_refused(int status) { return status == 401 || status == 403; }
@@ -205,6 +197,10 @@ class Diagnosis {
                  "the disk is full before " + named("spool_max_bytes") + " (" +
                      std::to_string(options_.spool_max_bytes / 1'000'000) + " MB) is: give it room, or lower that");
     }
+    if (!is_new && queue::is_open_to_all(folder)) {
+      return add("spool", CheckResult::warning, options_.spool_path + " can be written by everybody" + left,
+                 "give it the mode 0700: others could put files in the place of the client's");
+    }
     add("spool", CheckResult::ok, options_.spool_path + (is_new ? " can be made" : " can be written") + left);
   }
 
@@ -268,6 +264,16 @@ class Diagnosis {
     add("proxy", CheckResult::ok, "as the environment says: " + joined(found));
   }
 
+  std::string status_text(const Probed& answer) const {
+    const nlohmann::json body = nlohmann::json::parse(answer.body, nullptr, /*allow_exceptions=*/false);
+    std::string text = "status " + std::to_string(answer.status);
+    if (!body.is_object()) return text;
+    const auto message = body.find("message");
+    if (message != body.end() && message->is_string())
+      text += ": " + secrets_.shown(message->get_ref<const std::string&>(), 200);
+    return text;
+  }
+
   std::string path(const char* rest) const {
     return "/track/" + options_.client_id + "/" + options_.account_id + "/" + options_.brand_id + "/v1/" + rest;
   }
@@ -324,12 +330,15 @@ class Diagnosis {
       skip({"tls"}, "the endpoint is plain http");
       return true;
     }
-    const std::string source = transport::ca_source(options_);
+    const std::string source = transport::find_trust(options_).source;
     if (probed.reached == Step::tls) {
       const auto says = [&](const char* words) { return probed.detail.find(words) != std::string::npos; };
       std::string advice = "check that " + named("endpoint") + " speaks TLS 1.2 or newer";
-      if (probed.bad_ca_file) {
-        advice = "check " + named("ca_file") + ": it must be a file of certificates in PEM";
+      if (!probed.trusts_any) {
+        advice = "install the package ca-certificates, or set " + named("ca_file");
+      } else if (probed.bad_ca_file) {
+        advice = options_.ca_file.empty() ? "check SSL_CERT_FILE and SSL_CERT_DIR"
+                                          : "check " + named("ca_file") + ": it must be a file of certificates in PEM";
       } else if (says("expired")) {
         advice = "the server's certificate must be renewed, or this machine's clock is wrong";
       } else if (says("subject name")) {
@@ -432,6 +441,7 @@ class Diagnosis {
   const OptionStyle style_;
   const std::string user_agent_;
   const std::atomic<bool>& given_up_;
+  const Secrets secrets_{options_.auth_token};
   bool through_proxy_ = false;
   std::vector<Check> checks_;
 };

@@ -10,6 +10,7 @@ It reaches Intilery, in order, at the rate that the account allows, or you are t
 
 from typing import TYPE_CHECKING
 
+from . import _native
 from ._client import AsyncClient, Client
 from ._errors import (
     AuthError,
@@ -26,6 +27,14 @@ from ._errors import (
 from ._native import Delivery
 from ._native import version as __version__
 from ._results import Flush, Receipt, Sent, SourceVerification, Stats, Verification
+
+if _native.lacks_certificates():  # a system without ca-certificates
+    try:
+        import certifi
+    except ImportError:
+        pass  # the first request says what was looked for
+    else:
+        _native.set_certificates(certifi.contents())
 
 if TYPE_CHECKING:
     from ._diagnose import Check, diagnose

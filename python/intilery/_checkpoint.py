@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ class Checkpoint:
         self._plan = json.loads(json.dumps(plan))
         self._saved = ""
         try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # never open to others, not even for a moment
             self._file = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
             path.chmod(0o600)
             # One process at a time: a second run of the same source would count the same rows.

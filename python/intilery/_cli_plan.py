@@ -17,6 +17,7 @@ from . import Client, ConfigurationError, ValidationError, Violation, _codegen
 from . import _plans as plans
 from ._cli_flags import AccountFlags
 from ._cli_reading import reading_client
+from ._native import printable
 
 EXIT_FOUND = 1
 EXIT_USAGE = 2
@@ -78,7 +79,7 @@ def test(plan: _Plan, events: _Events, as_json: _Json = False) -> None:
                 print(json.dumps({"line": number, "valid": not errors, "errors": errors}, ensure_ascii=False))
             else:
                 for each in errors:
-                    print(f"{events}:{number}: {each['message']} ({each['code']})")
+                    print(printable(f"{events}:{number}: {each['message']} ({each['code']})"))
     if not as_json:
         print(f"{checked} events, {wrong} of which break the plan", file=sys.stderr)
     if wrong:
@@ -209,7 +210,7 @@ def diff(old: _Plan, new: _Plan, as_json: _Json = False) -> None:
         if as_json:
             print(json.dumps(change._asdict(), ensure_ascii=False))
         else:
-            print(f"{'breaking' if change.breaking else 'harmless'}  {change.pointer}: {change.message}")
+            print(printable(f"{'breaking' if change.breaking else 'harmless'}  {change.pointer}: {change.message}"))
     if any(change.breaking for change in changes):
         raise typer.Exit(EXIT_FOUND)
 
@@ -217,7 +218,7 @@ def diff(old: _Plan, new: _Plan, as_json: _Json = False) -> None:
 def _line(path: Path, problem: plans.Problem) -> str:
     line = f"{problem.line}:" if problem.line else ""
     pointer = f" {problem.pointer}" if problem.pointer else ""
-    return f"{path}:{line}{pointer} {problem.message} ({problem.code})"
+    return printable(f"{path}:{line}{pointer} {problem.message} ({problem.code})")
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

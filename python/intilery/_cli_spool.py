@@ -92,7 +92,7 @@ def _account(file: dict[str, Any]) -> str:
     if not file["account"]:
         return ""
     *who, endpoint = file["account"]
-    return f"{'/'.join(who)} at {endpoint}"
+    return str(_native.printable(f"{'/'.join(who)} at {endpoint}"))
 
 
 def _row(file: dict[str, Any]) -> tuple[str, ...]:
@@ -193,12 +193,15 @@ def _writer(output: Optional[Path]) -> Iterator[Callable[[bytes], object]]:
         sys.stdout.flush()
         return
     with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        if output.is_file():  # no pipe
+            output.chmod(0o600)  # it may have been there
         yield lambda line: file.write(line + b"\n")
 
 
 def _print_table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     if not rows:
         return
+    rows = [tuple(map(_native.printable, row)) for row in rows]  # anybody may have named a file
     widths = [max(len(cell) for cell in column) for column in zip(names, *rows)]
     for row in (names, *rows):
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

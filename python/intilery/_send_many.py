@@ -63,7 +63,8 @@ class _Rejects:
 
     def _open(self) -> IO[str]:
         new = self.path.with_name(self.path.name + ".new")
-        file = os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8")
+        new.unlink(missing_ok=True)  # a killed run's, or anybody's: then its mode is its own
+        file = os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
         if self._is_done is not None and self.path.exists():
             # Without the rows that will be sent again, and without a line that a full disk or a kill cut short.
             with self.path.open(encoding="utf-8") as before:

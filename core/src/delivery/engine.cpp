@@ -41,13 +41,14 @@ Engine::Engine(const Options& options, queue::BoundedQueue& queue, transport::Tr
       queue_(queue),
       transport_(transport),
       surroundings_(std::move(surroundings)),
+      secrets_(options.auth_token),
       pace_(surroundings_.pace ? std::move(surroundings_.pace) : own_pace(options, surroundings_.seed + 2, now)),
       retry_budget_(options.rate_limit / 2, std::max(10.0, options.burst / 5), now),
       backoff_(options.retry_initial, options.retry_max, surroundings_.seed),
       circuit_(Backoff(options.retry_initial, options.retry_max, surroundings_.seed + 1)),
       delivery_timeout_(options.delivery_timeout),
       batch_bytes_(options.max_batch_bytes.value_or(options.max_request_bytes)) {
-  if (options.debug) traffic_log_.emplace(options, surroundings_.log);
+  if (options.debug) traffic_log_.emplace(options, secrets_, surroundings_.log);
   if (!delivery_timeout_ && options.spool_path.empty()) delivery_timeout_ = std::chrono::minutes(5);
   publish(now);  // or the counters would say that nothing is left until the first step
 }
@@ -315,10 +316,11 @@ void Engine::handle(transport::Response response, TimePoint now) {
   }
   std::unique_ptr<Shipment> shipment = std::move(under_way.shipment);
   shipment->prefetch();
-  shipment->last = judge(response, shipment->route, surroundings_.unix_now_ms());
+  shipment->last = judge(response, shipment->route, surroundings_.unix_now_ms(), secrets_);
   shipment->last_status = response.status;
-  response.body.resize(std::min(response.body.size(), kept_body));
-  shipment->last_body = std::move(response.body);
+  shipment->last_body.clear();
+  if (shipment->last.kind != Verdict::Kind::accepted)
+    shipment->last_body = secrets_.hidden_in(response.body, kept_body);
   shipment->may_have_arrived |= shipment->last.may_have_arrived;
   switch (shipment->last.kind) {
     case Verdict::Kind::accepted:
@@ -762,7 +764,7 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
                      .code = std::move(code),
                      .message = std::move(message),
                      .status = response.status,
-                     .body = response.body.substr(0, kept_body),
+                     .body = secrets_.hidden_in(response.body, kept_body),
                      .attempts = read.attempts};
   };
   const bool whole = response.status == 200 && !response.body_cut;
@@ -775,7 +777,7 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
     finish(std::nullopt);
     return;
   }
-  const Verdict verdict = judge(response, Route::event, surroundings_.unix_now_ms());
+  const Verdict verdict = judge(response, Route::event, surroundings_.unix_now_ms(), secrets_);
   circuit_.probe_ended();
   if (verdict.kind == Verdict::Kind::unauthorised)
     return finish(error(ErrorKind::auth, verdict.code, "reading back: " + verdict.message));
@@ -789,7 +791,7 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
 
 void Engine::set_token(const std::string& token, TimePoint now) {
   transport_.set_token(token);
-  if (traffic_log_) traffic_log_->add_token(token);
+  secrets_.add(token);
   unreadable_.clear();
   for (auto& [brand, refusal] : refusals_) refusal.circuit.retry_now(now);
 }

@@ -147,6 +147,7 @@ class Engine {
   queue::BoundedQueue& queue_;
   transport::Transport& transport_;
   Surroundings surroundings_;
+  Secrets secrets_;
   std::optional<TrafficLog> traffic_log_;  ///< With `debug`.
 
   std::vector<std::string> folders_;  ///< By brand: what its requests' paths begin with.

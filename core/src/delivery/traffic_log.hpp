@@ -6,11 +6,10 @@
 #include <cstddef>
 #include <functional>
 #include <string>
-#include <string_view>
 #include <unordered_map>
-#include <vector>
 
 #include "intilery/client.hpp"
+#include "secrets.hpp"
 #include "transport/transport.hpp"
 
 namespace intilery::delivery {
@@ -23,10 +22,8 @@ class TrafficLog {
   using TimePoint = std::chrono::steady_clock::time_point;
   using Log = std::function<void(LogLevel, const std::string&)>;
 
-  TrafficLog(const Options& options, Log log);
-
-  /// From now on this one is redacted too; answers to older requests may hold the old one.
-  void add_token(const std::string& token) { tokens_.push_back(token); }
+  /// \param secrets outlives this; what it has is redacted.
+  TrafficLog(const Options& options, const Secrets& secrets, Log log);
 
   void leaves(const transport::Request& request, std::size_t events, int attempt, TimePoint now);
   void comes_back(const transport::Response& response, TimePoint now);
@@ -35,12 +32,10 @@ class TrafficLog {
 
  private:
   std::string shown(const transport::Request& request, std::size_t events) const;
-  std::string shown(std::string_view text, std::size_t limit) const;
-  std::size_t token_at(std::string_view text) const;
 
   const std::string endpoint_;
+  const Secrets& secrets_;
   const Log log_;
-  std::vector<std::string> tokens_;
   std::unordered_map<std::uint64_t, TimePoint> left_;  ///< When each request under way left.
 };
 

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "delivery/retry_after.hpp"
-#include "printable.hpp"
 
 namespace intilery::delivery {
 
@@ -16,14 +15,14 @@ using Kind = Verdict::Kind;
 std::string status_text(int status) { return "HTTP status " + std::to_string(status); }
 
 /// The server's own words, if its answer has the contract's form.
-std::string server_message(const nlohmann::json& answer) {
+std::string server_message(const nlohmann::json& answer, const Secrets& secrets) {
   if (!answer.is_object()) return "";
   const auto message = answer.find("message");
   if (message == answer.end() || !message->is_string()) return "";
-  return printable(message->get_ref<const std::string&>(), 500);
+  return secrets.shown(message->get_ref<const std::string&>(), 500);
 }
 
-Verdict judge_success(const transport::Response& response, const nlohmann::json& answer) {
+Verdict judge_success(const transport::Response& response, const nlohmann::json& answer, const Secrets& secrets) {
   if (answer.is_object()) {
     const auto success = answer.find("success");
     if (success != answer.end() && success->is_boolean()) {
@@ -35,7 +34,7 @@ Verdict judge_success(const transport::Response& response, const nlohmann::json&
       }
       return {.kind = Kind::refused,
               .code = "rejected",
-              .message = "the server refused it: " + server_message(answer),
+              .message = "the server refused it: " + server_message(answer, secrets),
               .event_id = {},
               .retry_after = {}};
     }
@@ -70,7 +69,7 @@ std::optional<Verdict> usual_success(const std::string& body) {
 
 }  // namespace
 
-Verdict judge(const transport::Response& response, Route route, std::int64_t unix_now_ms) {
+Verdict judge(const transport::Response& response, Route route, std::int64_t unix_now_ms, const Secrets& secrets) {
   const auto verdict = [&](Kind kind, std::string code, std::string message, bool may_have_arrived = false) {
     return Verdict{.kind = kind,
                    .code = std::move(code),
@@ -91,9 +90,9 @@ Verdict judge(const transport::Response& response, Route route, std::int64_t uni
     if (std::optional<Verdict> usual = usual_success(response.body)) return *std::move(usual);
   }
   const nlohmann::json answer = nlohmann::json::parse(response.body, nullptr, /*allow_exceptions=*/false);
-  const std::string said = server_message(answer);
+  const std::string said = server_message(answer, secrets);
   const std::string with_words = status_text(status) + (said.empty() ? "" : ": " + said);
-  if (status >= 200 && status < 300) return judge_success(response, answer);
+  if (status >= 200 && status < 300) return judge_success(response, answer, secrets);
   if (status >= 300 && status < 400) {
     return verdict(
         Kind::refused, "redirected",

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "intilery/delivery.hpp"
+#include "secrets.hpp"
 #include "transport/transport.hpp"
 
 namespace intilery::delivery {
@@ -30,6 +31,7 @@ struct Verdict {
   bool may_have_arrived = false;
 };
 
-Verdict judge(const transport::Response& response, Route route, std::int64_t unix_now_ms);
+/// \param secrets are kept out of the message, where the server may repeat them.
+Verdict judge(const transport::Response& response, Route route, std::int64_t unix_now_ms, const Secrets& secrets = {});
 
 }  // namespace intilery::delivery

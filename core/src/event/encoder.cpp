@@ -14,6 +14,7 @@
 #include "intilery/errors.hpp"
 #include "nearest.hpp"
 #include "plan/guard.hpp"
+#include "printable.hpp"
 
 namespace intilery::event {
 
@@ -170,7 +171,7 @@ MessageId derived_id(const Draft& draft, std::int64_t moment, std::string_view b
 }  // namespace
 
 ValidationError validation_error(BadValue bad) {
-  const std::string subject = bad.path.empty() ? "the event" : bad.path;
+  const std::string subject = bad.path.empty() ? "the event" : printable(bad.path);
   return {std::move(bad.code), std::move(bad.path), subject + " " + bad.message};
 }
 

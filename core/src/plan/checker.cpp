@@ -9,6 +9,7 @@
 #include "event/bad_value.hpp"
 #include "event/json_check.hpp"
 #include "plan/json_text.hpp"
+#include "printable.hpp"
 
 namespace intilery::plan {
 
@@ -92,7 +93,7 @@ class Checker {
     violations.push_back({.code = std::move(code),
                           .path = bad.path,
                           .rule = keyword.empty() ? rules.pointer : rules.pointer + "/" + std::string(keyword),
-                          .message = bad.path + " " + message});
+                          .message = printable(bad.path + " " + message)});
   }
 
   bool type(std::uint8_t met, const char* at, const Rules& rules, const Frame* frame) {

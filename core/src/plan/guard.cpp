@@ -53,10 +53,11 @@ void Guard::check(event::Action action, bool command, std::string_view event, st
   const Property* const planned = plan_.find(name);
   if (planned == nullptr) {
     if (action != event::Action::track || command) return;  // these are the platform's own
-    report(name, {{.code = "unplanned_event",
-                   .path = "event",
-                   .rule = "/events",
-                   .message = "event \"" + printable(name, 100) + "\" is not in the plan" + plan_.nearest(name)}});
+    report(name,
+           {{.code = "unplanned_event",
+             .path = "event",
+             .rule = "/events",
+             .message = "event \"" + printable(name, 100) + "\" is not in the plan" + printable(plan_.nearest(name))}});
     return;
   }
   if (planned->rules == nullptr) return;

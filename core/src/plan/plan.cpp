@@ -9,6 +9,7 @@
 
 #include "nearest.hpp"
 #include "plan/compiler.hpp"
+#include "printable.hpp"
 
 namespace intilery::plan {
 
@@ -114,7 +115,7 @@ std::string line_of(const Draft& draft, const Problem& problem) {
   std::string line = draft.name + ":";
   if (problem.line > 0) line += std::to_string(problem.line) + ":";
   if (!problem.pointer.empty()) line += " " + problem.pointer;
-  return line + " " + problem.message;
+  return printable(line + " " + problem.message);
 }
 
 }  // namespace intilery::plan

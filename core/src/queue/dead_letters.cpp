@@ -69,6 +69,7 @@ void take_owner([[maybe_unused]] const fs::path& path, [[maybe_unused]] const fs
 fs::path DeadLetters::path_in(const fs::path& folder) { return folder / "dead_letters.sqlite"; }
 
 DeadLetters::DeadLetters(const fs::path& folder, std::size_t max_bytes) : folder_(folder), path_(path_in(folder)) {
+  refuse_planted(path_);
   create_private(path_);
   db_.emplace(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   sqlite3_busy_timeout(db_->get(), 5'000);

@@ -301,6 +301,10 @@ Spool::Registration::~Registration() { Forks::all().remove(spool); }
 Spool::Spool(const Options& options, Brands& brands, Log log)
     : options_(options), brands_(brands), log_(std::move(log)) {
   make_folder(options_.spool_path);
+  if (is_open_to_all(options_.spool_path)) {
+    log_(LogLevel::warning, "everybody may write to the spool " + options_.spool_path +
+                                ", and so put files in the place of the client's: give it the mode 0700");
+  }
   const std::lock_guard lock(mutex_);
   files_.emplace_back();
   try {
@@ -360,6 +364,7 @@ EventList Spool::adopt(const std::string& path) {
 
 bool Spool::take_over(const std::string& path, EventList& events) {
   const std::lock_guard lock(mutex_);
+  refuse_planted(path);
   const bool old = is_old(path);
   auto db = std::make_unique<Database>(path, SQLITE_OPEN_READWRITE);
   db->run("PRAGMA locking_mode = EXCLUSIVE");

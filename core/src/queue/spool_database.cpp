@@ -1,5 +1,6 @@
 #include "queue/spool_database.hpp"
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -9,6 +10,7 @@
 
 #if !defined(_WIN32)
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #else
 #include <process.h>
@@ -36,6 +38,9 @@ constexpr const char* schema = R"(
     flags INTEGER NOT NULL,
     called_unix_us INTEGER NOT NULL);
 )";
+
+/// What SQLite calls a database's files.
+constexpr std::array database_parts{"", "-wal", "-shm", "-journal"};
 
 enum Flag : int { alone = 1, has_sent_at = 2, identifies = 4, commands = 8 };
 
@@ -101,9 +106,38 @@ void create_private(const fs::path& path) {
 #endif
 }
 
+bool is_open_to_all(const fs::path& folder) {
+  std::error_code failed;
+  return (fs::status(folder, failed).permissions() & fs::perms::others_write) != fs::perms::none && !failed;
+}
+
+void refuse_planted(const fs::path& path) {
+#if !defined(_WIN32)
+  struct stat folder{};
+  const fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  if (::stat(parent.c_str(), &folder) != 0) return;  // whoever opens the file says why that fails
+  const uid_t self = ::geteuid();
+  const bool is_private = (folder.st_uid == self || folder.st_uid == 0) && (folder.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+  if (is_private) return;
+  for (const char* const part : database_parts) {
+    struct stat file{};
+    const std::string name = path.string() + part;
+    if (::lstat(name.c_str(), &file) != 0) continue;
+    const bool is_own = file.st_uid == self || file.st_uid == folder.st_uid;
+    if (S_ISREG(file.st_mode) && file.st_nlink == 1 && is_own) continue;
+    raise_spool_error("spool_unusable",
+                      name +
+                          " is a link, or another user's: it may be planted there by one of those who may write to "
+                          "the folder, and is left alone. Remove it, and give the folder the mode 0700");
+  }
+#else
+  static_cast<void>(path);
+#endif
+}
+
 void unlink_all(const fs::path& path) {
   std::error_code ignored;
-  for (const char* const part : {"", "-wal", "-shm", "-journal"}) fs::remove(path.string() + part, ignored);
+  for (const char* const part : database_parts) fs::remove(path.string() + part, ignored);
 }
 
 NewSpoolFile make_spool_file(const fs::path& folder, std::string_view identity, SpoolSync sync, std::size_t max_bytes) {

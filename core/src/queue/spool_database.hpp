@@ -135,6 +135,14 @@ std::optional<std::int64_t> number(const Database& db, const char* sql);
 /// Makes an empty file that only its owner may read. SQLite's other files take its mode.
 void create_private(const std::filesystem::path& path);
 
+/// Whether everybody may put files into the folder, or rename those in it.
+bool is_open_to_all(const std::filesystem::path& folder);
+
+/// Where others may write to the folder, a file in it may be planted: then it, and SQLite's files beside it, must be
+/// plain ones of this user's (or of the folder's owner), each with one name only.
+/// \throws SpoolError.
+void refuse_planted(const std::filesystem::path& path);
+
 /// Removes a database with all of its files.
 void unlink_all(const std::filesystem::path& path);
 

@@ -77,6 +77,7 @@ json pid_of(std::optional<int> holder) { return holder.value_or(0) > 0 ? json(*h
 class Snapshot {
  public:
   explicit Snapshot(const fs::path& path) {
+    refuse_planted(path);
     std::string name = (fs::temp_directory_path() / "intilery-spool-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) {
       raise_spool_error("spool_unusable", "no temporary folder can be made: " + std::string(std::strerror(errno)));
@@ -266,6 +267,7 @@ json purge_spool(const fs::path& folder, const LetterFilter& filter, bool waitin
   if (!waiting) return purged;
   std::size_t deleted = 0;
   for (const fs::path& path : files_in(folder, spool_extension)) {
+    refuse_planted(path);
     const std::optional<int> holder = holder_of(path);  // asked before SQLite has the file open here
     Database db(path, SQLITE_OPEN_READWRITE);
     db.run("PRAGMA locking_mode = EXCLUSIVE");

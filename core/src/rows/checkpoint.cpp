@@ -6,6 +6,11 @@
 #include <system_error>
 #include <utility>
 
+#if !defined(_WIN32)
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+
 #include "intilery/errors.hpp"
 
 namespace intilery::rows {
@@ -28,6 +33,10 @@ Statement prepare(sqlite3* db, const char* sql) {
 void Checkpoint::Close::operator()(sqlite3* db) const { sqlite3_close_v2(db); }
 
 Checkpoint::Checkpoint(std::string path, nlohmann::json plan) : path_(std::move(path)), plan_(std::move(plan)) {
+#if !defined(_WIN32)
+  // Never open to others, not even for a moment. If it cannot be made, SQLite says why.
+  if (const int file = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600); file >= 0) ::close(file);
+#endif
   sqlite3* db = nullptr;
   const int opened = sqlite3_open_v2(path_.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
   db_.reset(db);

@@ -26,7 +26,29 @@ bool leads_to_loopback(const std::string& endpoint) {
 
 std::string base_of(const std::string& endpoint) { return endpoint.substr(0, endpoint.find_last_not_of('/') + 1); }
 
-Easy make_easy(const Options& options, const std::string& user_agent) {
+namespace {
+
+/// Both the file and the folder are set, if only to nothing: else libcurl trusts its own beside them.
+void trust_only(CURL* easy, const Trust& trust) {
+  if (trust.of_library) return;
+  const auto set = [&](CURLoption option, auto value) { curl_easy_setopt(easy, option, value); };
+  const char* const file = trust.file.empty() ? nullptr : trust.file.c_str();
+  const char* const folder = trust.folder.empty() ? nullptr : trust.folder.c_str();
+  set(CURLOPT_CAINFO, file);
+  set(CURLOPT_CAPATH, folder);
+  set(CURLOPT_PROXY_CAINFO, file);
+  set(CURLOPT_PROXY_CAPATH, folder);
+#if LIBCURL_VERSION_NUM >= 0x074d00
+  if (trust.text.empty()) return;
+  curl_blob text{const_cast<char*>(trust.text.data()), trust.text.size(), CURL_BLOB_COPY};
+  set(CURLOPT_CAINFO_BLOB, &text);
+  set(CURLOPT_PROXY_CAINFO_BLOB, &text);
+#endif
+}
+
+}  // namespace
+
+Easy make_easy(const Options& options, const Trust& trust, const std::string& user_agent) {
   Easy easy(curl_easy_init());
   if (!easy) throw std::bad_alloc();
   const std::string agent = options.user_agent.empty() ? user_agent : options.user_agent + " " + user_agent;
@@ -53,13 +75,26 @@ Easy make_easy(const Options& options, const std::string& user_agent) {
   set(CURLOPT_TCP_KEEPALIVE, 1L);
   set(CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
   set(CURLOPT_USERAGENT, agent.c_str());
-  if (!options.ca_file.empty()) set(CURLOPT_CAINFO, options.ca_file.c_str());
+  set(CURLOPT_PROXY_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  trust_only(easy.get(), trust);
   if (!options.proxy.empty()) {
     set(CURLOPT_PROXY, options.proxy.c_str());
   } else if (leads_to_loopback(options.endpoint)) {
     set(CURLOPT_PROXY, "");  // A proxy named in the environment could not reach this machine's own addresses.
   }
   return easy;
+}
+
+std::string detail_of(CURLcode result, std::string said, const Trust& trust) {
+  // libcurl repeats a proxy's address that it cannot read, with the user and the password in it.
+  if (const std::size_t end = said.rfind('@'); end != std::string::npos) {
+    std::size_t from = said.find("//");
+    from = from < end ? from + 2 : said.find('\'') < end ? said.find('\'') + 1 : 0;
+    said.replace(from, end - from, "[redacted]");
+  }
+  if (result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_CACERT_BADFILE)
+    said += "; " + (trust.problem.empty() ? "trusted is what " + trust.source + " vouches for" : trust.problem);
+  return said;
 }
 
 Headers make_headers(const std::string& token) {

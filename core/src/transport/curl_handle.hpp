@@ -8,6 +8,7 @@
 #include <string>
 
 #include "intilery/options.hpp"
+#include "transport/trust.hpp"
 
 namespace intilery::transport {
 
@@ -24,7 +25,10 @@ void initialise_curl();
 
 /// TLS is verified, no redirect is followed, and time-outs and proxy are as the options say.
 /// \param user_agent of the client; `options.user_agent` is put before it.
-Easy make_easy(const Options& options, const std::string& user_agent);
+Easy make_easy(const Options& options, const Trust& trust, const std::string& user_agent);
+
+/// What libcurl says of a failure, for a person: without a proxy's password, and with what is trusted if that is why.
+std::string detail_of(CURLcode result, std::string said, const Trust& trust);
 
 /// What every request says, the token included.
 Headers make_headers(const std::string& token);

@@ -29,6 +29,8 @@ struct MultiDeleter {
 /// be long.
 constexpr std::size_t longest_answer = 64'000;
 constexpr std::size_t longest_page = 256'000'000;
+/// All headers of an answer together, those that come before it (100 to 199) and behind it included.
+constexpr std::size_t longest_header = 256'000;
 
 /// A body of up to so many bytes is given to libcurl in one piece: then it leaves together with the headers, in one
 /// system call and mostly one packet, which is worth more than the copy costs.
@@ -69,6 +71,7 @@ class Exchange {
     response_ = {};
     response_.id = request_.id;
     error_[0] = '\0';
+    header_bytes_ = 0;
     part_ = 0;
     offset_ = 0;
     begun_ = false;
@@ -95,7 +98,7 @@ class Exchange {
     if (curl_easy_setopt(easy_.get(), option, value) == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
   }
 
-  Response end(CURLcode result) {
+  Response end(CURLcode result, const Trust& trust) {
     under_way_ = false;
     long status = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
@@ -107,9 +110,10 @@ class Exchange {
     } else {
       response_.failure = failure_of(result);
       const bool ended = result == CURLE_SEND_FAIL_REWIND || result == CURLE_ABORTED_BY_CALLBACK;
-      response_.detail = ended               ? "the connection ended without an answer"
-                         : error_[0] != '\0' ? error_.data()
-                                             : curl_easy_strerror(result);
+      response_.detail = ended ? "the connection ended without an answer"
+                         : header_bytes_ > longest_header
+                             ? "the answer's header is longer than any that makes sense"
+                             : detail_of(result, error_[0] != '\0' ? error_.data() : curl_easy_strerror(result), trust);
       response_.body.clear();
       response_.retry_after.clear();
     }
@@ -183,6 +187,8 @@ class Exchange {
 
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self) {
     auto* exchange = static_cast<Exchange*>(self);
+    exchange->header_bytes_ += size * count;
+    if (exchange->header_bytes_ > longest_header) return 0;  // libcurl ends the transfer
     const std::string_view line(data, size * count);
     constexpr std::string_view name = "retry-after:";
     if (line.size() > name.size() && strncasecmp(line.data(), name.data(), name.size()) == 0)
@@ -201,6 +207,7 @@ class Exchange {
   Response response_;
   std::string url_;
   std::array<char, CURL_ERROR_SIZE> error_{};
+  std::size_t header_bytes_ = 0;
   std::string piece_;       ///< The body in one piece, if it is short.
   std::size_t part_ = 0;    ///< Else which part of the body is next,
   std::size_t offset_ = 0;  ///< and from which byte of it.
@@ -213,7 +220,7 @@ class Exchange {
 class CurlTransport : public Transport {
  public:
   CurlTransport(const Options& options, const std::string& user_agent)
-      : options_(options), endpoint_(base_of(options.endpoint)), user_agent_(user_agent) {
+      : options_(options), endpoint_(base_of(options.endpoint)), trust_(find_trust(options)), user_agent_(user_agent) {
     initialise_curl();
     multi_.reset(curl_multi_init());
     if (!multi_) throw std::runtime_error("libcurl has no memory for its connections");
@@ -236,7 +243,7 @@ class CurlTransport : public Transport {
 
   void start(Request request) override {
     if (idle_.empty()) {
-      exchanges_.push_back(std::make_unique<Exchange>(make_easy(options_, user_agent_)));
+      exchanges_.push_back(std::make_unique<Exchange>(make_easy(options_, trust_, user_agent_)));
       idle_.push_back(exchanges_.back().get());
     }
     Exchange* const exchange = idle_.back();
@@ -351,13 +358,14 @@ class CurlTransport : public Transport {
       Exchange* exchange = nullptr;
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
       curl_multi_remove_handle(multi_.get(), exchange->easy());
-      done.push_back(exchange->end(result));
+      done.push_back(exchange->end(result, trust_));
       idle_.push_back(exchange);
     }
   }
 
   const Options options_;
   const std::string endpoint_;
+  const Trust trust_;
   const std::string user_agent_;
   Headers headers_;
   std::vector<Headers> old_headers_;

@@ -80,9 +80,9 @@ void read_certificate(CURL* easy, Probed& probed) {
 }  // namespace
 
 Probe::Probe(const Options& options, const std::string& user_agent, const std::atomic<bool>& given_up)
-    : base_(base_of(options.endpoint)), headers_(make_headers(options.auth_token)) {
+    : base_(base_of(options.endpoint)), trust_(find_trust(options)), headers_(make_headers(options.auth_token)) {
   initialise_curl();
-  easy_ = make_easy(options, user_agent);
+  easy_ = make_easy(options, trust_, user_agent);
   curl_easy_setopt(easy_.get(), CURLOPT_CERTINFO, 1L);
   curl_easy_setopt(easy_.get(), CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(easy_.get(), CURLOPT_XFERINFOFUNCTION, &on_progress);
@@ -112,7 +112,9 @@ Probed Probe::ask(const std::string& path, const std::string* body) {
   set(CURLOPT_ERRORBUFFER, static_cast<char*>(nullptr));
   probed.reached = step_of(easy, result);
   probed.bad_ca_file = result == CURLE_SSL_CACERT_BADFILE;
-  if (result != CURLE_OK) probed.detail = error[0] != '\0' ? error.data() : curl_easy_strerror(result);
+  probed.trusts_any = trust_.problem.empty();
+  if (result != CURLE_OK)
+    probed.detail = detail_of(result, error[0] != '\0' ? error.data() : curl_easy_strerror(result), trust_);
   const auto read = [&](CURLINFO info, auto value) {
     curl_easy_getinfo(easy, info, &value);
     return value;
@@ -129,16 +131,6 @@ Probed Probe::ask(const std::string& path, const std::string* body) {
   probed.connect_time = std::chrono::milliseconds(std::max<curl_off_t>(0, connect_us - name_us) / 1000);
   read_certificate(easy, probed);
   return probed;
-}
-
-std::string ca_source(const Options& options) {
-  if (!options.ca_file.empty()) return options.ca_file;
-  const curl_version_info_data* info = curl_version_info(CURLVERSION_NOW);
-  if (info->age >= CURLVERSION_SEVENTH) {
-    if (info->cainfo != nullptr) return info->cainfo;
-    if (info->capath != nullptr) return info->capath;
-  }
-  return "the system's certificates";
 }
 
 std::string curl_versions() {

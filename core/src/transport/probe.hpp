@@ -19,7 +19,8 @@ enum class Step { name, connection, tls, answer, done };
 struct Probed {
   Step reached = Step::name;  ///< The step that failed, or `done`.
   bool bad_ca_file = false;
-  std::string detail;  ///< What went wrong, for a person. Never holds the token.
+  bool trusts_any = true;  ///< Else no certificates were found.
+  std::string detail;      ///< What went wrong, for a person. Never holds the token.
   int status = 0;
   std::string body;  ///< Its beginning.
   std::string date;  ///< The header.
@@ -42,12 +43,10 @@ class Probe {
 
  private:
   const std::string base_;
+  const Trust trust_;
   Headers headers_;
   Easy easy_;
 };
-
-/// The file or folder of certificates that is trusted.
-std::string ca_source(const Options& options);
 
 /// Versions of libcurl and its TLS library.
 std::string curl_versions();
