@@ -47,8 +47,8 @@ struct Call {
 class Ledger {
  public:
   std::vector<Call> calls;
-  /// Then what failed may not have become a dead letter, and is sent again by the next client; the log has said so.
-  bool disk_was_full = false;
+  /// The log has said that what failed could not become dead letters, so that the next client sends it again.
+  bool not_buried = false;
 
   void broken(const std::string& what) {
     if (first_broken_.empty()) first_broken_ = what;
@@ -63,7 +63,7 @@ class Ledger {
     for (const std::size_t number : numbers) {
       Call& call = calls[number];
       if (++call.arrivals > 1) continue;
-      if (call.told && !call.code.empty() && call.arrived == Arrived::no && !disk_was_full)
+      if (call.told && !call.code.empty() && call.arrived == Arrived::no && !not_buried)
         broken("call " + std::to_string(number) + " arrives, though it failed with arrived=no (" + call.code + ")");
       if (call.refused) broken("call " + std::to_string(number) + " arrives, though it was refused");
       // Whatever came before it for the user is there, or never will be.

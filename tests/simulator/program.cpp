@@ -257,7 +257,7 @@ class Run {
         }
         break;
       case 7:
-        if (has_spool_) ledger_.disk_was_full |= Disk::get().full = dice.one_in(2);
+        if (has_spool_) Disk::get().full = dice.one_in(2);
         break;
       case 8:
         if (has_spool_) Disk::get().slow = dice.of({0us, 300us, 20'000us});
@@ -355,7 +355,7 @@ class Run {
       const std::size_t at = line.rfind(R"("messageId":"call-)");
       if (at != std::string::npos) numbers.insert(std::stoul(line.substr(at + 18)));
       const bool waits = line.rfind(R"("called_at":)") != std::string::npos;
-      if (waits && !ledger_.disk_was_full) ledger_.broken("the spool keeps an event though all have their fates: " + line.substr(0, 200));
+      if (waits && !ledger_.not_buried) ledger_.broken("the spool keeps an event though all have their fates: " + line.substr(0, 200));
     });
     for (const fs::directory_entry& entry : fs::directory_iterator(options_.spool_path)) {
       if (entry.path().extension() == ".damaged") ledger_.broken("a spool file was thought damaged");

@@ -72,6 +72,7 @@ class Process::Told : public Observer {
     for (const Finished& finished : group) process_.finished(finished);
   }
   void log(LogLevel, std::string_view line) override {
+    if (line.find("failed events stay in the spool") != std::string::npos) process_.ledger_.not_buried = true;
     if (!process_.dying_) process_.trace_.add(process_.machine_.now(), "log: " + without_paths(line));
   }
 
@@ -238,7 +239,7 @@ void Process::comes_back(const transport::Response& response) {
     refused_.erase(brand);
     probes_.erase(brand);
   }
-  if (good && response.status != 403) last_good_[brand] = now;
+  if (good && response.status != 403 && response.status != 429) last_good_[brand] = now;
 
   std::set<unsigned> lanes;
   for (const std::size_t number : request.calls) {
