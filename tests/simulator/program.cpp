@@ -307,8 +307,8 @@ class Run {
       Disk::get().before_write = nullptr;
       if (dead) {  // the call never returned
         Call& call = ledger_.calls[number];
-        if (!call.told) call.kept = call.may_vanish = true;
-        call.accepted = false;
+        call.accepted = call.told = false;
+        call.kept = call.may_vanish = true;
       } else {
         snapshot();
       }

@@ -246,6 +246,7 @@ void Process::comes_back(const transport::Response& response) {
     Call& call = ledger_.calls[number];
     --call.under_way;
     lanes.insert(call.lane());
+    if (call.identifies && response.status == 200 && good) settled_[call.lane()] = now + 500ms;
     if (response.status == 429) {
       call.failing_since.reset();
     } else if (!good || response.status == 403) {
@@ -281,7 +282,6 @@ void Process::finished(const Finished& finished) {
   }
   trace_.add(machine_.now(), "fate " + std::to_string(number) + " " + (call.code.empty() ? "delivered" : call.code) +
                                  (outcome.read_back ? " read back" : ""));
-  if (call.identifies && call.code.empty()) settled_[call.lane()] = machine_.now() + Duration(500ms) - 1ms;
   check_fate(number, call, outcome.attempts);
 }
 
