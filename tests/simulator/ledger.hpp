@@ -47,8 +47,8 @@ struct Call {
 class Ledger {
  public:
   std::vector<Call> calls;
-  /// The log has said that what failed could not become dead letters, so that the next client sends it again.
-  bool not_buried = false;
+  /// The log has said that what has its fate cannot be taken out of the spool, so that the next client sends it again.
+  bool not_removed = false;
 
   void broken(const std::string& what) {
     if (first_broken_.empty()) first_broken_ = what;
@@ -63,9 +63,9 @@ class Ledger {
     for (const std::size_t number : numbers) {
       Call& call = calls[number];
       if (++call.arrivals > 1) continue;
-      if (call.told && !call.code.empty() && call.arrived == Arrived::no && !not_buried)
+      if (call.told && !call.code.empty() && call.arrived == Arrived::no && !not_removed)
         broken("call " + std::to_string(number) + " arrives, though it failed with arrived=no (" + call.code + ")");
-      if (call.refused) broken("call " + std::to_string(number) + " arrives, though it was refused");
+      if (call.refused && !not_removed) broken("call " + std::to_string(number) + " arrives, though it was refused");
       // Whatever came before it for the user is there, or never will be.
       std::vector<std::size_t>& waiting = lanes_[call.lane()];
       std::erase_if(waiting, [&](std::size_t other) {

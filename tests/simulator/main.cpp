@@ -24,7 +24,7 @@ void report(const Program& program, const Result& result) {
 }
 
 /// Many programs: for so many seconds, or so many seeds, whichever ends first.
-int many(std::uint64_t first, std::uint64_t count, double seconds) {
+int many(std::uint64_t first, std::uint64_t count, double seconds, bool stop) {
   const Clock::time_point started = Clock::now();
   const auto passed = [&] { return std::chrono::duration<double>(Clock::now() - started).count(); };
   Tally sum;
@@ -44,8 +44,13 @@ int many(std::uint64_t first, std::uint64_t count, double seconds) {
     sum.twice += result.tally.twice;
     for (const auto& [code, number] : result.tally.codes) sum.codes[code] += number;
     if (result.broken.empty()) continue;
+    ++failures;
+    if (stop) {
+      std::printf("seed %llu is broken: %s\n", static_cast<unsigned long long>(seed), result.broken.c_str());
+      break;
+    }
     report(program, result);
-    if (++failures >= 5) break;
+    if (failures >= 5) break;
   }
   std::printf("%llu programs from seed %llu, %.0f simulated hours in %.1f s; %zu calls, %zu requests (%zu answered 429), "
               "%zu processes, %zu killed, %zu events arrived twice\n",
@@ -79,7 +84,7 @@ std::set<unsigned> ranges(const std::string& text) {
 
 int usage() {
   std::puts(
-      "intilery_simulator many [--seed FIRST] [--seeds N] [--seconds S]   programs at random\n"
+      "intilery_simulator many [--seed FIRST] [--seeds N] [--seconds S] [--stop]   programs at random\n"
       "intilery_simulator run --seed N [--skip A-B,C]                     one, with its trace on stderr\n"
       "intilery_simulator fleets [--quick]                                the table of docs/fleets.md\n"
       "intilery_simulator test [GoogleTest's options]                     the tests");
@@ -101,10 +106,11 @@ int main(int count, char** words) {
   std::uint64_t seeds = UINT64_MAX;
   double seconds = 1e9;
   bool quick = false;
+  bool stop = false;
   for (int i = 2; i < count; ++i) {
     const std::string_view word = words[i];
-    if (word == "--quick") {
-      quick = true;
+    if (word == "--quick" || word == "--stop") {
+      (word == "--quick" ? quick : stop) = true;
       continue;
     }
     if (i + 1 == count) return usage();
@@ -115,7 +121,7 @@ int main(int count, char** words) {
     else if (word == "--skip") program.skip = ranges(value);
     else return usage();
   }
-  if (command == "many") return many(program.seed, seeds, seconds);
+  if (command == "many") return many(program.seed, seeds, seconds, stop);
   if (command == "run") return one(program);
   if (command == "fleets") return fleets(quick);
   return usage();

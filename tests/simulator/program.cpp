@@ -307,7 +307,7 @@ class Run {
       Disk::get().before_write = nullptr;
       if (dead) {  // the call never returned
         Call& call = ledger_.calls[number];
-        call.accepted = call.told = false;
+        call.accepted = call.told = call.refused = false;
         call.kept = call.may_vanish = true;
       } else {
         snapshot();
@@ -355,7 +355,7 @@ class Run {
       const std::size_t at = line.rfind(R"("messageId":"call-)");
       if (at != std::string::npos) numbers.insert(std::stoul(line.substr(at + 18)));
       const bool waits = line.rfind(R"("called_at":)") != std::string::npos;
-      if (waits && !ledger_.not_buried) ledger_.broken("the spool keeps an event though all have their fates: " + line.substr(0, 200));
+      if (waits && !ledger_.not_removed) ledger_.broken("the spool keeps an event though all have their fates: " + line.substr(0, 200));
     });
     for (const fs::directory_entry& entry : fs::directory_iterator(options_.spool_path)) {
       if (entry.path().extension() == ".damaged") ledger_.broken("a spool file was thought damaged");

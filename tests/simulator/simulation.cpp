@@ -72,7 +72,9 @@ class Process::Told : public Observer {
     for (const Finished& finished : group) process_.finished(finished);
   }
   void log(LogLevel, std::string_view line) override {
-    if (line.find("failed events stay in the spool") != std::string::npos) process_.ledger_.not_buried = true;
+    const auto says = [&](std::string_view words) { return line.find(words) != std::string_view::npos; };
+    if (says("failed events stay in the spool") || says("cannot be taken out of the spool"))
+      process_.ledger_.not_removed = true;
     if (!process_.dying_) process_.trace_.add(process_.machine_.now(), "log: " + without_paths(line));
   }
 
@@ -177,7 +179,7 @@ void Process::leaves(transport::Request request) {
     bytes += call.size;
     if (call.brand != sent.brand) broken(call_text(number) + " leaves for another brand");
     if (call.told && call.told_in == life_) broken(call_text(number) + " leaves after its fate");
-    if (call.refused) broken(call_text(number) + " leaves, though it was refused");
+    if (call.refused && !ledger_.not_removed) broken(call_text(number) + " leaves, though it was refused");
     const auto place = last.find(call.lane());
     if (place == last.end()) {
       if (lanes_under_way_[call.lane()] > 0) broken(call_text(number) + " leaves beside another event of its user");
