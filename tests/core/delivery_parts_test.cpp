@@ -62,36 +62,48 @@ TEST(BackoffTest, IsUniformUpToADoublingBound) {
 
 TEST(CircuitTest, OpensAfterThreeFailuresInARow) {
   Circuit circuit(Backoff(100ms, 1'000ms, 7));
-  EXPECT_FALSE(circuit.failed(Circuit::Reason::unreachable, false, start, 0ms));
+  EXPECT_FALSE(circuit.failed(Circuit::Reason::unreachable, 1, start, 0ms));
   circuit.succeeded();
-  EXPECT_FALSE(circuit.failed(Circuit::Reason::unreachable, false, start, 0ms));
-  EXPECT_FALSE(circuit.failed(Circuit::Reason::unreachable, false, start, 0ms));
-  EXPECT_TRUE(circuit.failed(Circuit::Reason::unreachable, false, start, 0ms));
+  EXPECT_FALSE(circuit.failed(Circuit::Reason::unreachable, 1, start, 0ms));
+  EXPECT_FALSE(circuit.failed(Circuit::Reason::unreachable, 1, start, 0ms));
+  EXPECT_TRUE(circuit.failed(Circuit::Reason::unreachable, 1, start, 0ms));
   EXPECT_TRUE(circuit.open());
 }
 
 TEST(CircuitTest, OpensAtOnceOnARefusedToken) {
   Circuit circuit(Backoff(100ms, 1'000ms, 7));
-  EXPECT_TRUE(circuit.failed(Circuit::Reason::unauthorised, false, start, 0ms));
+  EXPECT_TRUE(circuit.failed(Circuit::Reason::unauthorised, 1, start, 0ms));
 }
 
 TEST(CircuitTest, LetsOneProbeGoAtATimeAndClosesWhenItGetsThrough) {
   Circuit circuit(Backoff(100ms, 1'000ms, 7));
-  circuit.failed(Circuit::Reason::unauthorised, false, start, 0ms);
+  circuit.failed(Circuit::Reason::unauthorised, 1, start, 0ms);
   const TimePoint probe = *circuit.next_probe();
   EXPECT_LE(probe, start + 100ms);
   EXPECT_TRUE(circuit.allows(probe));
-  EXPECT_TRUE(circuit.sent());
+  circuit.sent(2);
   EXPECT_FALSE(circuit.allows(probe));
   EXPECT_FALSE(circuit.next_probe());
   circuit.succeeded();
   EXPECT_TRUE(circuit.allows(probe));
-  EXPECT_FALSE(circuit.sent());
+  circuit.sent(3);
+  EXPECT_TRUE(circuit.allows(probe));
+}
+
+TEST(CircuitTest, OnlyTheProbesOwnAnswerLetsTheNextOneGo) {
+  Circuit circuit(Backoff(100ms, 1'000ms, 7));
+  for (const std::uint64_t request : {1, 2, 3}) circuit.failed(Circuit::Reason::unreachable, request, start, 0ms);
+  circuit.sent(6);
+  circuit.failed(Circuit::Reason::unreachable, 4, start, 0ms);
+  circuit.probe_ended(5);
+  EXPECT_FALSE(circuit.allows(start + 1h)) << "these had left before it opened";
+  circuit.probe_ended(6);
+  EXPECT_TRUE(circuit.allows(start + 1h));
 }
 
 TEST(CircuitTest, WaitsAsLongAsTheServerAsks) {
   Circuit circuit(Backoff(100ms, 60s, 7));
-  for (int i = 0; i < 3; ++i) circuit.failed(Circuit::Reason::unreachable, false, start, 20s);
+  for (int i = 0; i < 3; ++i) circuit.failed(Circuit::Reason::unreachable, 1, start, 20s);
   EXPECT_EQ(circuit.next_probe(), start + 20s);
 }
 

@@ -2,6 +2,7 @@
 /// Whether it makes sense to send at all.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 #include "delivery/backoff.hpp"
@@ -23,24 +24,25 @@ class Circuit {
   /// When it opened. Only while open.
   TimePoint since() const { return since_; }
 
-  bool allows(TimePoint now) const { return !open() || (!probing_ && now >= next_probe_); }
+  bool allows(TimePoint now) const { return !open() || (probe_ == 0 && now >= next_probe_); }
   /// When it will allow a probe; nothing while one is under way, or while closed.
   std::optional<TimePoint> next_probe() const {
-    if (!open() || probing_) return std::nullopt;
+    if (!open() || probe_ != 0) return std::nullopt;
     return next_probe_;
   }
 
-  /// A request leaves. \returns whether it is a probe.
-  bool sent() {
-    if (open()) probing_ = true;
-    return open();
+  /// A request leaves: while open, as the probe. \param request its number, not 0 and never used twice. By that an
+  /// answer is known for the probe's; others, to what left before or for another circuit's sake, say nothing of it.
+  void sent(std::uint64_t request) {
+    if (open()) probe_ = request;
   }
   /// A request got an answer that shows the server well.
   void succeeded() { reset(); }
   /// \param at_least the server's own wish for the pause.
   /// \returns whether this opened it.
-  bool failed(Reason reason, bool probe, TimePoint now, Backoff::Duration at_least) {
-    if (probe) probing_ = false;
+  bool failed(Reason reason, std::uint64_t request, TimePoint now, Backoff::Duration at_least) {
+    const bool probe = request == probe_;
+    probe_ended(request);
     ++in_a_row_;
     if (open()) {
       if (probe) pause(now, at_least);
@@ -52,8 +54,10 @@ class Circuit {
     pause(now, at_least);
     return true;
   }
-  /// A probe ended without telling anything.
-  void probe_ended() { probing_ = false; }
+  /// If it was the probe, that ended without telling anything.
+  void probe_ended(std::uint64_t request) {
+    if (request == probe_) probe_ = 0;
+  }
   /// Whatever was wrong may be right now: probe at once.
   void retry_now(TimePoint now) {
     next_probe_ = now;
@@ -68,7 +72,7 @@ class Circuit {
   }
   void reset() {
     open_ = false;
-    probing_ = false;
+    probe_ = 0;
     in_a_row_ = 0;
     probes_ = 0;
   }
@@ -77,7 +81,7 @@ class Circuit {
   bool open_ = false;
   TimePoint since_{};
   TimePoint next_probe_{};
-  bool probing_ = false;
+  std::uint64_t probe_ = 0;  ///< The request that probes; 0: none.
   int in_a_row_ = 0;
   int probes_ = 0;
 };

@@ -203,15 +203,16 @@ transport::Request Engine::request_of(Shipment& shipment) {
 void Engine::send(std::unique_ptr<Shipment> shipment, TimePoint now) {
   pace_->take(now);
   const std::uint16_t brand = shipment->brand();
-  shipment->probe = circuit_.sent();
+  shipment->request = ++last_id_;
+  circuit_.sent(shipment->request);
   if (Circuit* const refusal = refusal_of(brand)) {
-    shipment->probe |= refusal->sent();
+    refusal->sent(shipment->request);
     lanes_.hold(brand, true);
   }
   shipment->left = now;
   ++shipment->attempts;
   transport::Request request = request_of(*shipment);
-  request.id = ++last_id_;
+  request.id = shipment->request;
   if (traffic_log_) traffic_log_->leaves(request, shipment->events.size(), shipment->attempts, now);
   {
     const std::lock_guard lock(traffic_mutex_);
@@ -225,11 +226,12 @@ void Engine::send(std::unique_ptr<Shipment> shipment, TimePoint now) {
 
 void Engine::send(Read read, TimePoint now) {
   pace_->take(now);
-  circuit_.sent();
+  read.request = ++last_id_;
+  circuit_.sent(read.request);
   read.left = now;
   ++read.attempts;
   transport::Request request;
-  request.id = ++last_id_;
+  request.id = read.request;
   request.path = path(read.brand, read.path);
   request.post = false;
   if (traffic_log_) traffic_log_->leaves(request, 0, read.attempts, now);
@@ -370,7 +372,7 @@ Circuit* Engine::refusal_of(std::uint16_t brand) {
 /// It said nothing about the token.
 void Engine::end_probe(const Shipment& shipment) {
   Circuit* const refusal = refusal_of(shipment.brand());
-  if (refusal != nullptr && shipment.probe) refusal->probe_ended();
+  if (refusal != nullptr) refusal->probe_ended(shipment.request);
 }
 
 void Engine::accepted(std::unique_ptr<Shipment> shipment, TimePoint now) {
@@ -437,7 +439,7 @@ void Engine::unauthorised(std::unique_ptr<Shipment> shipment, TimePoint now) {
   const std::uint16_t brand = shipment->brand();
   Refusal& refusal = refusals_.try_emplace(brand, Refusal{Circuit(backoff_), {}}).first->second;
   refusal.message = shipment->last.message;
-  if (refusal.circuit.failed(Circuit::Reason::unauthorised, shipment->probe, now, milliseconds(0))) {
+  if (refusal.circuit.failed(Circuit::Reason::unauthorised, shipment->request, now, milliseconds(0))) {
     lanes_.hold(brand, true);
     surroundings_.log(LogLevel::error, refusal.message + ". Delivery for the brand " + surroundings_.brand_name(brand) +
                                            " pauses; nothing is lost. It goes on when the token is replaced or gets "
@@ -458,7 +460,7 @@ void Engine::throttled(std::unique_ptr<Shipment> shipment, TimePoint now) {
 
 void Engine::unavailable(std::unique_ptr<Shipment> shipment, TimePoint now) {
   trouble_ = shipment->last;
-  if (circuit_.failed(Circuit::Reason::unreachable, shipment->probe, now,
+  if (circuit_.failed(Circuit::Reason::unreachable, shipment->request, now,
                       shipment->last.retry_after.value_or(milliseconds(0)))) {
     surroundings_.log(LogLevel::warning, "cannot deliver: " + shipment->last.message + ". Trying on; nothing is lost");
   }
@@ -770,7 +772,7 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
   const bool whole = response.status == 200 && !response.body_cut;
   if (whole || response.status == 404) {
     if (read.check) {
-      circuit_.probe_ended();  // that events can be read does not say that they can be sent
+      circuit_.probe_ended(read.request);  // that events can be read does not say that they can be sent
     } else {
       brand_is_served(read.brand, now);
     }
@@ -778,7 +780,7 @@ void Engine::handle_read(Read read, const transport::Response& response, TimePoi
     return;
   }
   const Verdict verdict = judge(response, Route::event, surroundings_.unix_now_ms(), secrets_);
-  circuit_.probe_ended();
+  circuit_.probe_ended(read.request);
   if (verdict.kind == Verdict::Kind::unauthorised)
     return finish(error(ErrorKind::auth, verdict.code, "reading back: " + verdict.message));
   if (verdict.kind == Verdict::Kind::throttled) pace_->throttled(read.left, verdict.retry_after, now);

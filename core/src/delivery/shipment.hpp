@@ -2,6 +2,7 @@
 /// Events that travel together.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,7 +22,7 @@ struct Shipment {
   int attempts = 0;               ///< Requests so far.
   int failures = 0;               ///< Of those, the ones that count for backoff and `max_retries`.
   bool may_have_arrived = false;  ///< Some attempt was never answered.
-  bool probe = false;             ///< Sent to see whether the server is back.
+  std::uint64_t request = 0;      ///< Number of the last attempt.
   std::optional<TimePoint> failing_since;
   TimePoint left{};        ///< Of the last attempt.
   TimePoint not_before{};  ///< Of the next attempt.

@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -52,11 +53,19 @@ int process_id() {
 #endif
 }
 
-/// A name that sorts by time and that no other client has.
+/// A name that no other client has and that sorts by time: behind those that are there, also if the clock was set back,
+/// since what they hold goes first.
 fs::path new_name(const fs::path& folder) {
+  constexpr std::int64_t last = 99'999'999'999'999;
+  std::int64_t moment = event::unix_now_ms();
+  std::error_code failed;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, failed)) {
+    if (entry.path().extension() != spool_extension) continue;
+    moment = std::max<std::int64_t>(moment, std::atoll(entry.path().filename().string().c_str()) + 1);
+  }
   std::random_device random;
   char text[64];
-  std::snprintf(text, sizeof text, "%014lld-%d-%08x", static_cast<long long>(event::unix_now_ms()), process_id(),
+  std::snprintf(text, sizeof text, "%014lld-%d-%08x", static_cast<long long>(std::min(moment, last)), process_id(),
                 static_cast<unsigned>(random()));
   return folder / (text + std::string(spool_extension));
 }
