@@ -33,8 +33,7 @@ format: .venv/.packages node_modules/.packages ## Format all sources.
 sanitize: .venv/.packages build/.python node_modules/.packages ## Run the tests of core, Python and Node under ASan, UBSan, TSan and valgrind.
 	packaging/sanitize
 
-coverage: .venv/.packages node_modules/.packages ## Measure which of the core's lines the C++ tests run, and write docs/coverage.md.
-	packaging/system-packages coverage
+coverage: .venv/.packages node_modules/.packages ## Find the lines of the core that no C++ test runs, and write docs/coverage.md.
 	packaging/coverage
 
 portability: .venv/.packages ## Run the core's tests as built by other compilers.
