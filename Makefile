@@ -9,6 +9,7 @@ python_files := $(shell find bindings/python python -type f -not -name '*.pyc') 
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
 .PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' Makefile)
+.PHONY: help build test demo lint format sanitize coverage portability faults campaign soak bench bench-quick docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -30,13 +31,14 @@ lint: .venv/.packages node_modules/.packages ## Check format, style and types.
 format: .venv/.packages node_modules/.packages ## Format all sources.
 	packaging/lint --fix
 
-# The tests fork, and their children make clients of their own.
-sanitize: export TSAN_OPTIONS = die_after_fork=0
-sanitize: .venv/.packages build/.python ## Run the core's tests under ASan, UBSan and TSan, and send_many's under ASan and UBSan (ten minutes).
-	for preset in asan tsan; do \
-	  cmake --preset $$preset > /dev/null && cmake --build --preset $$preset -- --quiet && build/$$preset/tests/core/intilery_tests --gtest_brief=1 || exit 1; \
-	done
-	packaging/sanitized-python tests/python/test_send_many.py -k 'not 100_mb and not full_disk'
+sanitize: .venv/.packages build/.python node_modules/.packages ## Run the tests of core, Python and Node under ASan, UBSan, TSan and valgrind.
+	packaging/sanitize
+
+coverage: .venv/.packages node_modules/.packages ## Find the lines of the core that no C++ test runs, and write docs/coverage.md.
+	packaging/coverage
+
+portability: .venv/.packages ## Run the core's tests as built by other compilers.
+	packaging/portability
 
 faults: build ## Kill a sending process 200 times in each language; everything accepted must arrive (two minutes).
 	INTILERY_KILLS=200 build/cmake/tests/core/intilery_tests --gtest_brief=1 --gtest_filter='SpoolTest.*Kill*'

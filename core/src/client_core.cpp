@@ -95,7 +95,7 @@ struct ClientCore::Impl {
                          : transport::make_curl_transport(options, library.name + "/" + library.version)),
         engine(options, queue, *transport,
                {.settled = [this](const queue::EventList& events,
-                                  std::shared_ptr<const Outcome> outcome) { settled(events, std::move(outcome)); },
+                                  const std::shared_ptr<const Outcome>& outcome) { settled(events, outcome); },
                 .log = [this](LogLevel level, const std::string& line) { observer->log(level, line); },
                 .unix_now_ms = event::unix_now_ms,
                 .seed = std::random_device{}(),
@@ -205,7 +205,7 @@ struct ClientCore::Impl {
 
   /// In this order, so that whoever waits for a delivery finds it counted, and whoever waits for a flush finds its
   /// deliveries told.
-  void settled(const queue::EventList& events, std::shared_ptr<const Outcome> outcome) {
+  void settled(const queue::EventList& events, const std::shared_ptr<const Outcome>& outcome) {
     if (spool) settle_spool(events, *outcome);
     queue.count(events, outcome->error ? outcome->error->code : std::string());
     group.clear();

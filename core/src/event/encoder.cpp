@@ -211,7 +211,7 @@ Encoder::Encoder(const Options& options, std::string_view library_name, std::str
   for (const ContextMember& member : context_) {
     whole_context_ += (whole_context_.empty() ? "{" : ",") + member.json;
   }
-  whole_context_ += "}";
+  whole_context_ += '}';
 }
 
 queue::EventPtr Encoder::encode(const Draft& draft, MessageId& id) const {
@@ -435,7 +435,7 @@ queue::EventPtr Encoder::write_message(std::string_view json, MessageId& id, Jso
       });
     }
   }
-  if (!data.empty()) data += "}";
+  if (!data.empty()) data += '}';
   const std::string_view data_view = data;
   if (!data.empty()) draft.data = json_source(data_view);
   return write(draft, id, out);

@@ -71,7 +71,7 @@ class Walk {
       require(field.unescaped_key().get(key));
       std::string name;
       if (members != nullptr) name = key;
-      ondemand::value value = std::move(field.value());
+      ondemand::value value = field.value();
       std::string_view raw = value.raw_json_token();
       try {
         walk_value(value, depth);

@@ -79,7 +79,8 @@ class Checker {
   std::vector<Violation> violations;
 
  private:
-  void report(const Rules& rules, std::string_view keyword, std::string code, std::string message, const Frame* frame) {
+  void report(const Rules& rules, std::string_view keyword, std::string code, const std::string& message,
+              const Frame* frame) {
     if (violations.size() == max_violations) return;
     event::BadValue bad{"", "", ""};
     for (; frame != nullptr; frame = frame->parent) {
