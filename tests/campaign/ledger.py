@@ -15,8 +15,8 @@ class Ledger:
     """Follows each event from its first copy to its acknowledgement.
 
     Every event carries its user's running number `n`, from 0 on, and a `mark` made of user and number, in its
-    properties or traits; a command has them as merge data. With `gaps`, a number may be missing: then who sends may have
-    been killed, or refused. All times are the server's, in seconds.
+    properties or traits; a command has them as merge data. With `gaps`, a number may be missing, and a second copy
+    of an identify may be one that a killed process had sent, of which the next knows nothing. All times are the server's, in seconds.
     """
 
     def __init__(self, gaps: bool = False) -> None:
@@ -83,7 +83,7 @@ class Ledger:
         self.copies += 1
         state = self._unanswered.get(message.id, "acknowledged")
         self._unanswered[message.id] = "answering"
-        if message.action == "identify":
+        if message.action == "identify" and not (self._gaps and message.id in self._digests):
             self._identified[message.user] = None
         if message.id in self._digests:
             if state != "lost":

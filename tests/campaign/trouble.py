@@ -202,9 +202,11 @@ class Run:
             self.wrong.append(f"failed: {dict(Counter(self.failed.values()))}")
         violations = Counter(seen["violations"])
         # An answer that the server wrote and the client never got was an acknowledgement to one of them only.
-        if violations.pop("a second copy without need", 0) != sum(violations.values()) and violations:
-            self.wrong += [f"{count} x {kind}" for kind, count in violations.items()]
-            self.wrong += [line for line in seen["examples"] if not line.startswith("a second copy without need")]
+        excused = ["a second copy without need"]
+        if len(self._lives) > 1:  # what a killed process was told, the next does not know
+            excused.append("sent again before Retry-After allows")
+        self.wrong += [f"{count} x {kind}" for kind, count in violations.items() if kind not in excused]
+        self.wrong += [line for line in seen["examples"] if not line.startswith(tuple(excused))]
         return [len(self.accepted & arrived), seen["copies"] - len(arrived), len(lost)]
 
     def close(self) -> None:
@@ -283,7 +285,8 @@ def no_descriptors(run: Run) -> None:
     life = run.start()
     for _ in range(run.troubles):
         life.wait_for_deliveries(20)
-        before = resource.prlimit(life.process.pid, resource.RLIMIT_NOFILE, (8, 4096))
+        before = resource.prlimit(life.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(life.process.pid, resource.RLIMIT_NOFILE, (8, before[1]))
         time.sleep(0.5)  # the open connections end one after the other, or are left
         delivered = life.delivered
         run.pause(0.3, 1.5)
@@ -307,9 +310,8 @@ def no_memory(run: Run) -> None:
         life.wait_for_deliveries(20)
         run.server.send_signal(signal.SIGSTOP)
         size = int(Path(f"/proc/{life.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
-        before = resource.prlimit(
-            life.process.pid, resource.RLIMIT_AS, (size + 4_000_000, resource.RLIM_INFINITY)
-        )
+        before = resource.prlimit(life.process.pid, resource.RLIMIT_AS)
+        resource.prlimit(life.process.pid, resource.RLIMIT_AS, (size + 4_000_000, before[1]))
         refused = run.raised.total() + 50
         begin = time.monotonic()
         life.wait_for(
