@@ -15,8 +15,8 @@ class Ledger:
     """Follows each event from its first copy to its acknowledgement.
 
     Every event carries its user's running number `n`, from 0 on, and a `mark` made of user and number, in its
-    properties or traits; a command has them as merge data. With `gaps`, a number may be missing, and a second copy
-    of an identify may be one that a killed process had sent, of which the next knows nothing. All times are the server's, in seconds.
+    properties or traits; a command has them as merge data. With `gaps`, who sends may be
+    killed: a number may be missing, and a second copy says nothing of what the next process knew. All times are the server's, in seconds.
     """
 
     def __init__(self, gaps: bool = False) -> None:
@@ -55,7 +55,7 @@ class Ledger:
                 self.violation("sent again before Retry-After allows", message.id)
             if message.action == "identify":
                 identified.add(message.user)
-            if message.command:
+            if message.command and not (self._gaps and message.id in self._digests):
                 self._check_settled(message, None if message.user in identified else now)
 
     def turned_away(self, messages: list[Message], not_before: float) -> None:
