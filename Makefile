@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick docs clean
+.PHONY: help build test demo lint format sanitize campaign soak bench bench-quick docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -38,17 +38,14 @@ sanitize: .venv/.packages build/.python ## Run the core's tests under ASan, UBSa
 	done
 	packaging/sanitized-python tests/python/test_send_many.py -k 'not 100_mb and not full_disk'
 
-faults: build ## Kill a sending process 200 times in each language; everything accepted must arrive (two minutes).
-	INTILERY_KILLS=200 build/cmake/tests/core/intilery_tests --gtest_brief=1 --gtest_filter='SpoolTest.*Kill*'
-	INTILERY_KILLS=200 python -m pytest -q tests/python/test_spool.py -k kill
-	INTILERY_KILLS=200 node --test --test-name-pattern=kill tests/node/spool.test.mjs
+campaign: build ## Kill, starve and mislead each client, 1,000 kills (INTILERY_KILLS) and more, and write docs/proof.md (half an hour).
+	packaging/system-packages campaign
+	python tests/campaign/trouble.py --write
+	python tests/campaign/run.py --write faults
+	python tests/campaign/run.py --faults 0 --rate 100 --burst 500 --events 20000 --modes auto batch --write pace
 
-campaign: build ## 50,000 events from each language in each mode to a strict server with 20 % faults (seven minutes).
-	python tests/campaign/run.py
-	python tests/campaign/run.py --faults 0 --rate 100 --burst 500 --events 20000 --modes auto batch
-
-soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
-	python tests/campaign/soak.py
+soak: build ## An hour (SOAK_SECONDS) of 1,000 events a second with 20 % faults: memory must be flat; writes docs/proof.md.
+	python tests/campaign/soak.py --seconds $${SOAK_SECONDS:-3600} --write
 
 bench: build/.bench ## Measure everything, other services' clients too, and write docs/performance.md (under twenty minutes).
 	python bench/run.py

@@ -23,7 +23,7 @@ SENDERS: dict[str, list[str]] = {
 class StrictServer:
     """The strict server, until the `with` ends; `report()` stops it and says what it saw."""
 
-    def __init__(self, **options: float | list[str]) -> None:
+    def __init__(self, **options: str | float | list[str]) -> None:
         self._command = [sys.executable, str(HERE / "strict_server.py")]
         for name, value in options.items():
             self._command += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]

@@ -15,8 +15,8 @@ class Ledger:
     """Follows each event from its first copy to its acknowledgement.
 
     Every event carries its user's running number `n`, from 0 on, and a `mark` made of user and number, in its
-    properties or traits; a command has them as merge data. With `gaps`, who sends may be
-    killed: a number may be missing, and a second copy says nothing of what the next process knew. All times are the server's, in seconds.
+    properties or traits; a command has them as merge data. With `gaps`, who sends may be killed: a number may be
+    missing, and a second copy says nothing of what the next process knew. All times are the server's, in seconds.
     """
 
     def __init__(self, gaps: bool = False) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness import ROOT, SENDERS
+from harness import ROOT
 
 PAGE = ROOT / "docs/proof.md"
 
@@ -18,7 +19,7 @@ def machine() -> str:
     """Where and when: one sentence for under a table."""
     processor = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     name = re.sub(r"\(R\)|\(TM\)| CPU| Processor|@.*", "", processor[1]).strip() if processor else platform.machine()
-    node = os.popen(f"{SENDERS['node'][0]} --version").read().strip().lstrip("v")
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip().lstrip("v")
     kernel = platform.release().split("-")[0]
     return (
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores ({name}) shared with other work,"

@@ -1,8 +1,8 @@
-"""Sends events until its standard input ends, and reports each call and each fate at once: reporter.py LIFE NOTE RATE
+"""Sends events until its standard input ends, and reports each call and fate at once: reporter.py LIFE NOTE RATE
 
-LIFE is this process's number among those that send with one folder, NOTE the bytes of each event's note, RATE the calls a
-second (0: none is made, but what lies in the spool is sent). One line for each thing that happens, written before the
-next does, so that a reader has it all whatever becomes of this process:
+LIFE is this process's number among those that send with one folder, NOTE the bytes of each event's note, RATE the
+calls a second (0: none is made, but what lies in the spool is sent). One line for each thing that happens, written
+before the next does, so that a reader has it all whatever becomes of this process:
 
     accepted ID     the call returned
     raised ERROR    the call raised: the event was not taken
@@ -10,7 +10,7 @@ next does, so that a reader has it all whatever becomes of this process:
     failed ID REASON ARRIVED
     ended           all that was accepted has its fate, and the client is closed
 
-reporter.mjs and reporter.cpp send the same. Every fiftieth event is an identify, and the next one a command to its user.
+reporter.mjs and reporter.cpp send the same. Every fiftieth event is an identify, the next one a command to its user.
 """
 
 from __future__ import annotations

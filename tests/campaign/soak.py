@@ -1,7 +1,7 @@
-"""An hour of 1,000 events a second in all, from each language at once, with 20 % faults: memory and handles must be flat.
+"""An hour of 1,000 events a second in all, from all languages at once, with 20 % faults: what they hold must be flat.
 
-The first quarter is warm-up. Through the samples of the rest goes a line (Theil and Sen's: the median slope of all pairs,
-which a few peaks do not move). Flat means that along it, from its begin to its end,
+The first quarter is warm-up. Through the samples of the rest goes a line (Theil and Sen's: the median slope of all
+pairs, which a few peaks do not move). Flat means that along it, from its begin to its end,
 
 - memory (RSS, and the process's share of it, PSS) rises by at most 2 % + 2 MB: a leak of 3 (C++) to 5 (Node) bytes an
   event would be over that;

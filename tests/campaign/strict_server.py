@@ -58,7 +58,7 @@ class Head(NamedTuple):
 
 
 class Journal:
-    """What was stored and answered, on disk before the answer is written: a server that was killed goes on from there."""
+    """What was stored and answered, on disk before the answer is written: what the next server goes on from."""
 
     def __init__(self, path: str) -> None:
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (open as long as the server lives)
