@@ -40,7 +40,7 @@ for (let number = 0; going; number += 1) {
   try {
     send(client, number)
   } catch (error) {
-    if (!(error instanceof IntileryError)) throw error
+    if (!(error instanceof IntileryError) && error.code !== 'internal') throw error // 'internal': out of memory
     say(`raised ${error.name}`)
   }
 }

@@ -211,6 +211,9 @@ class Run:
         for message_id, how in self.failed.items():
             if how.endswith(" no") and message_id in arrived:
                 self.wrong.append(f"{message_id} is said not to have arrived ({how}), and did")
+        killed = sum(life.process.returncode != 0 for life in self._lives)
+        if len(arrived - self.accepted) > killed:  # each may have been killed between the call's return and its report
+            self.wrong.append(f"{len(arrived - self.accepted)} events arrived whose calls did not return")
         if self.failed:
             self.wrong.append(f"failed: {dict(Counter(self.failed.values()))}")
         violations = Counter(seen["violations"])

@@ -50,13 +50,14 @@ def test_the_judge_sees_what_is_lost_and_what_is_untrue(tmp_path: Path) -> None:
     run.accepted = {"arrived", "failed", "gone", "denied"}
     run.delivered = {"arrived", "never"}
     run.failed = {"failed": "expired unknown", "denied": "rejected no"}
-    ids = ["arrived", "denied"]
-    seen = {"ids": ids, "copies": 3, "violations": {"out of order": 1}, "examples": ["out of order: u"]}
+    ids = ["arrived", "denied", "refused"]
+    seen = {"ids": ids, "copies": 4, "violations": {"out of order": 1}, "examples": ["out of order: u"]}
     assert run.judge(seen) == [2, 1, 1]
     told = "\n".join(run.wrong)
     assert "lost: ['gone']" in told
     assert "never is said to be delivered" in told
     assert "denied is said not to have arrived" in told
+    assert "1 events arrived whose calls did not return" in told
     assert "out of order: u" in told
 
 
