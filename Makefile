@@ -10,6 +10,7 @@ node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
 .PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' Makefile)
 .PHONY: help build test demo lint format sanitize coverage portability faults campaign soak bench bench-quick docs clean
+.PHONY: help build test demo lint format sanitize campaign soak bench bench-quick docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -40,17 +41,14 @@ coverage: .venv/.packages node_modules/.packages ## Find the lines of the core t
 portability: .venv/.packages ## Run the core's tests as built by other compilers.
 	packaging/portability
 
-faults: build ## Kill a sending process 200 times in each language; everything accepted must arrive (two minutes).
-	INTILERY_KILLS=200 build/cmake/tests/core/intilery_tests --gtest_brief=1 --gtest_filter='SpoolTest.*Kill*'
-	INTILERY_KILLS=200 python -m pytest -q tests/python/test_spool.py -k kill
-	INTILERY_KILLS=200 node --test --test-name-pattern=kill tests/node/spool.test.mjs
+campaign: build ## Kill, starve and mislead each client, 1,000 kills (INTILERY_KILLS) and more, and write docs/proof.md (half an hour).
+	packaging/system-packages campaign
+	python tests/campaign/trouble.py --write
+	python tests/campaign/run.py --write faults
+	python tests/campaign/run.py --faults 0 --rate 100 --burst 500 --events 20000 --modes auto batch --write pace
 
-campaign: build ## 50,000 events from each language in each mode to a strict server with 20 % faults (seven minutes).
-	python tests/campaign/run.py
-	python tests/campaign/run.py --faults 0 --rate 100 --burst 500 --events 20000 --modes auto batch
-
-soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
-	python tests/campaign/soak.py
+soak: build ## An hour (SOAK_SECONDS) of 1,000 events a second with 20 % faults: memory must be flat; writes docs/proof.md.
+	python tests/campaign/soak.py --seconds $${SOAK_SECONDS:-3600} --write
 
 properties: build ## The property tests with 20 times the examples, and 20,000 calls that the three languages must agree on (ten minutes).
 	INTILERY_EXAMPLES=20 python -m pytest -q tests/python/test_properties.py

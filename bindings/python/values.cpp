@@ -19,6 +19,12 @@ namespace {
 using event::BadValue;
 using event::JsonWriter;
 
+/// Forgets why Python could not do something, unless memory ran out: that is no mistake in the value.
+void forget_error() {
+  if (PyErr_ExceptionMatches(PyExc_MemoryError) != 0) throw py::error_already_set();
+  PyErr_Clear();
+}
+
 /// Holds on to what is being written while a conversion inside may run any code. (pybind11's own is a call.)
 class Held {
  public:
@@ -69,7 +75,7 @@ class Walker {
     // int.__str__ and not str(): a subclass may print itself otherwise.
     const py::object digits = py::reinterpret_steal<py::object>(PyLong_Type.tp_repr(object));
     if (!digits) {
-      PyErr_Clear();  // sys.set_int_max_str_digits
+      forget_error();  // sys.set_int_max_str_digits
       event::refuse_unsupported("int of more digits than Python prints");
     }
     return out_.literal(at, utf8(digits.ptr()));
@@ -207,7 +213,7 @@ std::string_view utf8_made(PyObject* text) {
   Py_ssize_t size = 0;
   const char* bytes = PyUnicode_AsUTF8AndSize(text, &size);
   if (bytes == nullptr) {
-    PyErr_Clear();
+    forget_error();
     event::refuse_text();
   }
   return {bytes, static_cast<std::size_t>(size)};

@@ -20,6 +20,7 @@ class Fault(NamedTuple):
     """Ends the connection with RST."""
     retry_after: int | None = None
     weight: int = 10
+    """0: only if it is named."""
 
 
 FAULTS = [
@@ -40,6 +41,9 @@ FAULTS = [
     Fault("closed in the body", stored=True),
     Fault("garbage", stored=True),
     Fault("not JSON", stored=True),
+    Fault("reset in the body", 0, unread=True, reset=True, weight=0),
+    Fault("dribbled", stored=True, weight=0),
+    Fault("stalled", stored=True, weight=0),  # until the client gives up
 ]
 
 
@@ -50,7 +54,7 @@ class Script:
         self._chance = random.Random(seed)
         self._share = share
         self._faults = [fault for fault in FAULTS if not kinds or fault.kind in kinds]
-        self._weights = [fault.weight for fault in self._faults]
+        self._weights = [fault.weight or 10 * bool(kinds) for fault in self._faults]
 
     def next(self) -> Fault | None:
         if self._chance.random() >= self._share:

@@ -23,13 +23,27 @@ SENDERS: dict[str, list[str]] = {
 class StrictServer:
     """The strict server, until the `with` ends; `report()` stops it and says what it saw."""
 
-    def __init__(self, **options: float | list[str]) -> None:
-        command = [sys.executable, str(HERE / "strict_server.py")]
+    def __init__(self, **options: str | float | list[str]) -> None:
+        self._command = [sys.executable, str(HERE / "strict_server.py")]
         for name, value in options.items():
-            command += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
+            self._command += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, again if it was killed: on the same port."""
+        command = [*self._command, "--port", str(self.port)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL. Only with a journal does it know afterwards what it was sent."""
+        self._process.kill()
+        self._process.communicate()
+
+    def send_signal(self, number: int) -> None:
+        self._process.send_signal(number)
 
     def report(self) -> dict[str, Any]:
         out, _ = self._process.communicate(timeout=60)
@@ -46,10 +60,8 @@ class StrictServer:
         self._process.__exit__(kind, error, trace)
 
 
-def start_sender(
-    language: str, port: int, options: dict[str, object], *, events: int, users: int, rate: int = 0, ids: str = "-"
-) -> subprocess.Popen[str]:
-    """Starts a sender whose client has these options."""
+def client_environment(port: int, options: dict[str, object]) -> dict[str, str]:
+    """The environment of a program whose client has these options."""
     settings = {
         "client_id": "hea",
         "account_id": "hea",
@@ -60,8 +72,15 @@ def start_sender(
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("INTILERY_")}
     environment.update((f"INTILERY_{name.upper()}", str(value)) for name, value in settings.items())
+    return environment
+
+
+def start_sender(
+    language: str, port: int, options: dict[str, object], *, events: int, users: int, rate: int = 0, ids: str = "-"
+) -> subprocess.Popen[str]:
+    """Starts a sender whose client has these options."""
     command = [*SENDERS[language], str(events), str(users), str(rate), ids]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=client_environment(port, options), stdout=subprocess.PIPE, text=True)
 
 
 def judge(events: int, sent: dict[str, Any], seen: dict[str, Any]) -> list[str]:

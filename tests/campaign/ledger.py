@@ -15,16 +15,20 @@ class Ledger:
     """Follows each event from its first copy to its acknowledgement.
 
     Every event carries its user's running number `n`, from 0 on, and a `mark` made of user and number, in its
-    properties or traits; a command has them as merge data. All times are the server's, in seconds.
+    properties or traits; a command has them as merge data. With `gaps`, who sends may be killed: a number may be
+    missing, and a second copy says nothing of what the next process knew. All times are the server's, in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gaps: bool = False) -> None:
         self.copies = 0
         self.lost = 0
         self.commands = 0
         self.least_settle: float | None = None
         self.violations: Counter[str] = Counter()
         self.examples: list[str] = []
+        self.timestamps = ("9", "")
+        """The first and the last of all that arrived."""
+        self._gaps = gaps
         self._digests: dict[str, int] = {}
         self._unanswered: dict[str, str] = {}
         """Events without a whole acknowledgement: "answering" or "lost"."""
@@ -51,7 +55,7 @@ class Ledger:
                 self.violation("sent again before Retry-After allows", message.id)
             if message.action == "identify":
                 identified.add(message.user)
-            if message.command:
+            if message.command and not (self._gaps and message.id in self._digests):
                 self._check_settled(message, None if message.user in identified else now)
 
     def turned_away(self, messages: list[Message], not_before: float) -> None:
@@ -79,7 +83,7 @@ class Ledger:
         self.copies += 1
         state = self._unanswered.get(message.id, "acknowledged")
         self._unanswered[message.id] = "answering"
-        if message.action == "identify":
+        if message.action == "identify" and not (self._gaps and message.id in self._digests):
             self._identified[message.user] = None
         if message.id in self._digests:
             if state != "lost":
@@ -88,6 +92,8 @@ class Ledger:
                 self.violation("a second copy with other content", message.id)
             return
         self._digests[message.id] = message.digest
+        timestamp = message.fields["timestamp"]
+        self.timestamps = min(self.timestamps[0], timestamp), max(self.timestamps[1], timestamp)
         self._check_order(message)
 
     def _check_order(self, message: Message) -> None:
@@ -99,7 +105,7 @@ class Ledger:
             self.violation("other content than was sent", message.id)
             return
         due = self._due.get(message.user, 0)
-        if number != due:
+        if number < due or (number > due and not self._gaps):
             self.violation("out of order", f"{message.user}: {number} where {due} was due")
         self._due[message.user] = max(due, number + 1)
 

@@ -20,6 +20,7 @@ import time
 import uuid
 from collections import Counter
 from http import HTTPStatus
+from itertools import count
 from typing import Any, NamedTuple
 
 from contract import ACTIONS, Breach, Message, read
@@ -56,6 +57,42 @@ class Head(NamedTuple):
     fault: Fault | None
 
 
+class Journal:
+    """What was stored and answered, on disk before the answer is written: what the next server goes on from."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (open as long as the server lives)
+
+    def replay(self, ledger: Ledger) -> None:
+        """Tells what the servers before this one did."""
+        last: dict[int, list[Message]] = {}
+        self._file.seek(0)
+        with open(self._file.fileno(), "rb", closefd=False) as file:
+            for line in file:
+                record = json.loads(line)
+                if "action" in record:
+                    messages = last[record["connection"]] = read(record["action"], file.read(record["size"]))
+                    ledger.stored(messages)
+                elif "connection" in record:
+                    ledger.answered(last[record["connection"]], True, record["time"])
+                else:  # a server ended, and the last answer on each of its connections may have been lost with it
+                    for messages in last.values():
+                        ledger.answered(messages, False, record["time"])
+                    last.clear()
+        self._write({"time": time.monotonic()})
+        for messages in last.values():
+            ledger.answered(messages, False, time.monotonic())
+
+    def stored(self, connection: int, action: str, body: bytes) -> None:
+        self._write({"connection": connection, "action": action, "size": len(body)}, body)
+
+    def answered(self, connection: int, now: float) -> None:
+        self._write({"connection": connection, "time": now})
+
+    def _write(self, record: dict[str, Any], body: bytes = b"") -> None:
+        self._file.write(json.dumps(record).encode() + b"\n" + body)
+
+
 class Server:
     """What all connections share."""
 
@@ -64,7 +101,11 @@ class Server:
         self.prefix = f"/track/{options.client_id}/{options.account_id}/{options.brand_id}/v1/"
         self.script = Script(options.seed, options.faults, options.kinds)
         self.bucket = Bucket(options.rate, options.burst)
-        self.ledger = Ledger()
+        self.ledger = Ledger(options.gaps)
+        self.journal = Journal(options.journal) if options.journal else None
+        if self.journal:
+            self.journal.replay(self.ledger)
+        self.connections = count()
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.slow_start = options.slow_start
@@ -101,6 +142,7 @@ class Server:
             "least_settle": ledger.least_settle,
             "violations": dict(ledger.violations),
             "examples": ledger.examples,
+            "timestamps": ledger.timestamps,
             "ids": ledger.ids,
         }
 
@@ -110,6 +152,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._number = next(server.connections)
         self._buffer = bytearray()
         self._head: Head | None = None
         self._answering = False
@@ -136,18 +179,24 @@ class Connection(asyncio.Protocol):
                     self._transport.close()
                     return
                 del self._buffer[: end + 4]
-                if self._head.fault and self._head.fault.unread:
-                    self._server.unread += 1
-                    self._end(self._head.fault)
+                fault = self._head.fault
+                if fault and fault.unread and fault.kind != "reset in the body":
+                    self._refuse_unread(fault)
                     return
                 if self._head.headers.get("expect", "").lower() == "100-continue":
                     self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            if len(self._buffer) < self._head.length:
+            if self._buffer and self._head.fault and self._head.fault.unread:
+                self._refuse_unread(self._head.fault)
+            if len(self._buffer) < self._head.length or self._transport.is_closing():
                 return
             head, body = self._head, bytes(self._buffer[: self._head.length])
             del self._buffer[: head.length]
             self._head = None
             self._serve(head, body)
+
+    def _refuse_unread(self, fault: Fault) -> None:
+        self._server.unread += 1
+        self._end(fault)
 
     def _read_head(self, text: bytes) -> Head:
         lines = text.decode("ascii").split("\r\n")
@@ -194,40 +243,61 @@ class Connection(asyncio.Protocol):
         if not within_rate:
             server.over_rate += 1
             self._answer(429)
-        elif fault is None:
+            return
+        if fault is None or fault.stored:
             server.ledger.stored(messages)
+            if server.journal:
+                server.journal.stored(self._number, head.path.rpartition("/")[2], body)
+        if fault is None:
             self._accept(messages)
         elif not fault.stored:
             if fault.retry_after is not None:
                 server.ledger.turned_away(messages, now + fault.retry_after)
             self._end(fault)
+        elif fault.kind == "delay":
+            self._answering = True
+            asyncio.get_running_loop().call_later(server.script.delay(), self._accept_late, messages)
+        elif fault.kind == "dribbled":
+            self._answering = True
+            answer = self._whole_answer(200, b'{"success":true}')
+            self._dribble(answer, server.script.delay() / 10, messages)
         else:
-            server.ledger.stored(messages)
-            if fault.kind == "delay":
-                self._answering = True
-                asyncio.get_running_loop().call_later(server.script.delay(), self._accept_late, messages)
-            else:
-                server.ledger.answered(messages, False, now)
-                self._end(fault)
+            server.ledger.answered(messages, False, now)
+            self._end(fault)
 
-    def _accept(self, messages: list[Message]) -> None:
+    def _accept(self, messages: list[Message], answer: bytes = b"") -> None:
         whole = not self._transport.is_closing()
+        now = time.monotonic()
         # Before the write: whatever the client does upon the answer, it does later.
-        self._server.ledger.answered(messages, whole, time.monotonic())
+        self._server.ledger.answered(messages, whole, now)
         if whole:
-            self._answer(200, b'{"success":true,"eventId":"%s"}' % str(uuid.uuid4()).encode())
+            if self._server.journal:
+                self._server.journal.answered(self._number, now)
+            event_id = str(uuid.uuid4()).encode()
+            self._transport.write(answer or self._whole_answer(200, b'{"success":true,"eventId":"%s"}' % event_id))
 
-    def _accept_late(self, messages: list[Message]) -> None:
+    def _accept_late(self, messages: list[Message], answer: bytes = b"") -> None:
         self._answering = False
-        self._accept(messages)
+        self._accept(messages, answer)
         self._advance()
 
+    def _dribble(self, answer: bytes, pause: float, messages: list[Message]) -> None:
+        """Writes an answer byte by byte; the last one makes it whole."""
+        if len(answer) == 1 or self._transport.is_closing():
+            self._accept_late(messages, answer)
+            return
+        self._transport.write(answer[:1])
+        asyncio.get_running_loop().call_later(pause, self._dribble, answer[1:], pause, messages)
+
     def _answer(self, status: int, body: bytes = b"{}", length: int | None = None, more: str = "") -> None:
+        self._transport.write(self._whole_answer(status, body, length, more))
+
+    def _whole_answer(self, status: int, body: bytes, length: int | None = None, more: str = "") -> bytes:
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body) if length is None else length}\r\n{more}\r\n"
         )
-        self._transport.write(head.encode() + body)
+        return head.encode() + body
 
     def _end(self, fault: Fault) -> None:
         """Plays a fault; all but those with a whole answer end the connection."""
@@ -241,8 +311,11 @@ class Connection(asyncio.Protocol):
             return
         if fault.kind == "closed in the head":
             self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-le")
-        elif fault.kind == "closed in the body":
+        elif fault.kind in ("closed in the body", "stalled"):
             self._answer(200, b'{"success":true,', length=66)
+            if fault.kind == "stalled":
+                self._answering = True
+                return
         elif fault.kind == "garbage":
             self._transport.write(b"\x16\x03\x01\x02\x00\x01 not HTTP at all\r\n\r\n")
         if fault.reset:
@@ -279,6 +352,8 @@ def main() -> None:
     parser.add_argument("--account-id", default="hea")
     parser.add_argument("--brand-id", default="HEA")
     parser.add_argument("--token", default="strict-token")
+    parser.add_argument("--journal", default="", help="a file from which another server goes on if this one is killed")
+    parser.add_argument("--gaps", action="store_true", help="a user's running numbers may have gaps")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -50,6 +50,31 @@ TEST_F(LanesTest, ABrandWaitsForNoOther) {
   EXPECT_EQ(lanes.ready(), 0u);
 }
 
+TEST_F(LanesTest, AnAdoptedCommandWaitsAsIfItsUserHadJustBeenIdentified) {
+  const auto adopted = [&](const std::string& name, bool commands) {
+    EventPtr event = Event::make(name);
+    event->lane = 1;
+    event->adopted = true;
+    event->commands = commands;
+    EventList one;
+    one.push_back(std::move(event));
+    lanes.add(std::move(one), TimePoint(1s));
+  };
+  adopted("step", false);
+  adopted("email", true);
+  adopted("sms", true);
+  add("another's", 2, 0);
+  EventList first = take_batch();
+  EXPECT_EQ(names(first), "step another's");
+  lanes.release(first, true, TimePoint(1s));
+  EXPECT_EQ(lanes.ready(), 0u);
+  EXPECT_EQ(lanes.next_settled(), TimePoint(1500ms));
+  lanes.settle(TimePoint(1499ms));
+  EXPECT_EQ(lanes.ready(), 0u);
+  lanes.settle(TimePoint(1500ms));
+  EXPECT_EQ(names(take_batch()), "email sms");
+}
+
 TEST_F(LanesTest, ManyUsersComeAndGo) {
   for (const std::uint64_t users : {5'000, 5'000, 4, 4, 4, 4, 5'000}) {
     for (std::uint64_t user = 0; user < users; ++user) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 from contract import Breach, read
 from harness import StrictServer
+from soak import fit
+from trouble import FAKETIME, SCENARIOS, Run, Scenario, clock_jumps
 
 CAMPAIGN = Path(__file__).parents[1] / "campaign"
 NOW = "2026-01-31T12:00:00.000Z"
@@ -26,6 +29,44 @@ def test_events_arrive_in_order_and_again_only_where_an_acknowledgement_was_lost
         [sys.executable, CAMPAIGN / "run.py", *arguments], capture_output=True, text=True, timeout=90, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_under_real_trouble_nothing_is_lost(scenario: Scenario) -> None:
+    if scenario.play is clock_jumps and not FAKETIME:
+        pytest.skip("no libfaketime (packaging/system-packages campaign)")
+    ended = subprocess.run(
+        [sys.executable, CAMPAIGN / "trouble.py", "--short", "--seed", "3", "--scenarios", scenario.name],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_judge_sees_what_is_lost_and_what_is_untrue(tmp_path: Path) -> None:
+    run = Run(SCENARIOS[0], "cpp", tmp_path, seed=1, short=True)
+    run.accepted = {"arrived", "failed", "gone", "denied"}
+    run.delivered = {"arrived", "never"}
+    run.failed = {"failed": "expired unknown", "denied": "rejected no"}
+    ids = ["arrived", "denied", "refused"]
+    seen = {"ids": ids, "copies": 4, "violations": {"out of order": 1}, "examples": ["out of order: u"]}
+    assert run.judge(seen) == [2, 1, 1]
+    told = "\n".join(run.wrong)
+    assert "lost: ['gone']" in told
+    assert "never is said to be delivered" in told
+    assert "denied is said not to have arrived" in told
+    assert "1 events arrived whose calls did not return" in told
+    assert "out of order: u" in told
+
+
+def test_a_soak_fits_a_line_that_peaks_do_not_move() -> None:
+    times = [float(second) for second in range(100)]
+    values = [50 + 0.1 * second + (30 if second % 10 == 0 else 0) for second in times]
+    level, rise = fit(times, values)
+    assert level == pytest.approx(50, abs=0.1)
+    assert rise == pytest.approx(9.9, abs=0.1)
 
 
 class Caller:
@@ -142,6 +183,44 @@ def test_the_strict_server_refuses_with_the_contracts_statuses() -> None:
         assert caller.post("track", track(0, properties={"note": "x" * 6_000_000})) == 413
         assert [caller.post("track", track(number)) for number in range(3)] == [200, 200, 429]
         assert caller.violations() == {f"contract ({status})": 1 for status in (400, 403, 404, 413)}
+
+
+def test_a_strict_server_that_was_killed_goes_on_from_its_journal(tmp_path: Path) -> None:
+    with StrictServer(journal=str(tmp_path / "journal")) as server:
+        for life in range(2):
+            with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+                caller = Caller(server, connection)
+                for number in (2 * life, 2 * life + 1, *([0, 1] if life else [])):
+                    assert caller.post("track", track(number)) == 200
+                if life == 0:
+                    server.kill()
+                    server.start()
+        report = server.report()
+    # The last answer before the kill may never have arrived, so that its event may come again; the one before it not.
+    assert report["ids"] == ["m-0", "m-1", "m-2", "m-3"]
+    assert report["examples"] == ["a second copy without need: m-0 (the first: acknowledged)"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored", "becomes"),
+    [
+        ("dribbled", 1, 200),
+        ("stalled", 1, socket.timeout),
+        ("closed in the body", 1, http.client.IncompleteRead),
+        ("reset in the body", 0, ConnectionResetError),
+    ],
+)
+def test_the_strict_server_answers_as_badly_as_it_was_told(kind: str, stored: int, becomes: Any) -> None:
+    with StrictServer(faults=1, kinds=[kind]) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=3 if becomes == 200 else 0.3)
+        with closing(connection):
+            caller = Caller(server, connection)
+            if becomes == 200:
+                assert caller.post("track", track(0)) == becomes
+            else:
+                with pytest.raises(becomes):
+                    caller.post("track", track(0))
+            assert server.report()["copies"] == stored
 
 
 def test_the_strict_server_sees_a_resend_before_retry_after() -> None:

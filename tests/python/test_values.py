@@ -9,6 +9,8 @@ import decimal
 import enum
 import json
 import pathlib
+import subprocess
+import sys
 import uuid
 from typing import Any, NamedTuple
 
@@ -182,3 +184,24 @@ def test_any_json_value_arrives_as_it_was() -> None:
             assert json.loads(body, parse_int=as_javascript_does)["properties"]["v"] == value
 
         check()
+
+
+WITHOUT_MEMORY = """
+import resource
+from intilery import Client, IntileryError
+
+text = "é" * 50_000_000  # whose UTF-8 takes 100 MB
+client = Client(client_id="hea", account_id="hea", brand_id="HEA", auth_token="t", dry_run=True)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (used + 20_000_000, hard))
+try:
+    client.track("u", "E", {"v": text})
+except (MemoryError, IntileryError) as error:
+    print(type(error).__name__)
+"""
+
+
+def test_a_value_that_memory_has_no_room_for_is_no_mistake_in_the_call() -> None:
+    ended = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], capture_output=True, text=True, check=True)
+    assert ended.stdout == "MemoryError\n"

@@ -22,6 +22,10 @@ void Lanes::add(EventList events, TimePoint accepted) {
     event->accepted = accepted;
     const std::uint64_t key = event->lane;
     Lane& lane = lanes_.of(key);
+    if (event->adopted && event->commands) {  // the process before may have identified its user a moment ago
+      ++lane.settling;
+      settling_.emplace_back(accepted + settling_time, key);
+    }
     const bool was_empty = lane.waiting.empty();
     const bool is_ready = !was_empty && !lane.blocked() && !lane.waiting.front()->alone;
     lane.waiting.push_back(std::move(event));

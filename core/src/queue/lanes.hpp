@@ -17,8 +17,8 @@ namespace intilery::queue {
 /// Events by user. A lane whose events are under way is held: none of its later events leaves before they have their
 /// fate, so each user's events arrive in the order of the calls, while users do not wait for each other. Where an
 /// identify was delivered, the lane settles for a while: no command leaves it (contract.md: a command reads what the
-/// identify wrote). A user has a lane for each brand, and only events of one brand leave together. For the I/O thread
-/// only.
+/// identify wrote); so it does where a command was adopted, for the identify may have been delivered by the process
+/// before. A user has a lane for each brand, and only events of one brand leave together. For the I/O thread only.
 class Lanes {
  public:
   /// How long a lane settles.
