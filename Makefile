@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick docs clean
+.PHONY: help build test demo lint format sanitize fuzz faults campaign soak bench bench-quick docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -37,6 +37,9 @@ sanitize: .venv/.packages build/.python ## Run the core's tests under ASan, UBSa
 	  cmake --preset $$preset > /dev/null && cmake --build --preset $$preset -- --quiet && build/$$preset/tests/core/intilery_tests --gtest_brief=1 || exit 1; \
 	done
 	packaging/sanitized-python tests/python/test_send_many.py -k 'not 100_mb and not full_disk'
+
+fuzz: build/.fuzz ## Fuzz all that reads foreign bytes: FUZZ_SECONDS=3600 for each target, FUZZ_TARGETS="json plan …".
+	python3 tests/fuzz/run.py
 
 faults: build ## Kill a sending process 200 times in each language; everything accepted must arrive (two minutes).
 	INTILERY_KILLS=200 build/cmake/tests/core/intilery_tests --gtest_brief=1 --gtest_filter='SpoolTest.*Kill*'
@@ -97,6 +100,12 @@ build/.node: .venv/.packages node_modules/.packages $(core_files) $(node_files)
 build/.bench: build/.cpp build/.python build/.node build/.bench-packages $(wildcard bench/cpp/*)
 	cmake --preset bench > /dev/null
 	cmake --build --preset bench -- --quiet
+	@mkdir -p $(@D) && touch $@
+
+build/.fuzz: packaging/system-packages CMakeLists.txt CMakePresets.json $(core_files) $(wildcard tests/fuzz/*.cpp tests/fuzz/*.hpp)
+	packaging/system-packages fuzz
+	cmake --preset fuzz > /dev/null
+	cmake --build --preset fuzz -- --quiet
 	@mkdir -p $(@D) && touch $@
 
 build/.bench-packages: .venv/.packages packaging/system-packages bench/peers/versions.json

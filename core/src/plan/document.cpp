@@ -55,7 +55,7 @@ class JsonReader {
           std::string key = string();
           space();
           if (!take(':')) fail("a colon must stand after a member's name");
-          node.members.emplace_back(std::move(key), value(depth + 1));
+          node.members.push_back({std::move(key), value(depth + 1)});
         });
         return node;
       case '[':

@@ -6,10 +6,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace intilery::plan {
+
+struct Member;
 
 /// A value of a JSON or YAML file.
 struct Node {
@@ -18,11 +19,17 @@ struct Node {
   int line = 0;      ///< From 1; 0: the document is no text.
   std::string text;  ///< A string's characters, a number as JSON has it, `true` or `false`.
   std::vector<Node> items;
-  std::vector<std::pair<std::string, Node>> members;  ///< As they stand, also those with the same key.
+  std::vector<Member> members;  ///< As they stand, also those with the same key.
 
   bool is(Kind other) const { return kind == other; }
   /// The member of that name; null without one.
   const Node* find(std::string_view key) const;
+};
+
+/// What a `std::pair` may not be here: a pair of an incomplete type.
+struct Member {
+  std::string first;
+  Node second;
 };
 
 /// `an object`, `text` …, for messages.

@@ -118,7 +118,7 @@ class YamlReader {
           if (view(e->data.scalar.value) == "<<" && e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
             fail("invalid_yaml", line_of(*e), "merge keys (<<) are not supported; use $ref");
           }
-          node.members.emplace_back(text_of(*e), Node{});
+          node.members.push_back({text_of(*e), {}});
           value(events_.next(), node.members.back().second, depth + 1);
         }
         break;
