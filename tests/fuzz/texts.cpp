@@ -37,12 +37,14 @@ void check_moment(std::string_view text) {
 }
 
 void check_environment(std::string_view bytes) {
+  constexpr std::string_view mark = "-zebra-quagga";  // of the token, which no message says by itself
   Input in(bytes);
   std::set<std::string> names;
   while (!in.empty()) {
     Input line(in.line());
     const std::string name = "INTILERY_" + std::string(line.until("="));
-    const std::string value(line.rest());
+    std::string value(line.rest());
+    if (name == "INTILERY_AUTH_TOKEN") value += mark;
     if (name.find('\0') != std::string::npos) continue;
     ::setenv(name.c_str(), value.c_str(), 1);
     names.insert(name);
@@ -52,10 +54,7 @@ void check_environment(std::string_view bytes) {
     check_options(options);
   } catch (const ConfigurationError& error) {
     must(!error.option().empty(), "the option is named");
-    const char* token = std::getenv("INTILERY_AUTH_TOKEN");
-    const std::string said = error.what();
-    must(token == nullptr || std::string_view(token).size() < 12 || said.find(token) == std::string::npos,
-         "the token is in no message");
+    must(std::string_view(error.what()).find(mark) == std::string_view::npos, "the token is in no message");
   }
   for (const std::string& name : names) ::unsetenv(name.c_str());
 }
