@@ -9,8 +9,6 @@ python_files := $(shell find bindings/python python -type f -not -name '*.pyc') 
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
 .PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' Makefile)
-.PHONY: help build test demo lint format sanitize coverage portability faults campaign soak bench bench-quick docs clean
-.PHONY: help build test demo lint format sanitize campaign soak bench bench-quick docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -37,6 +35,9 @@ sanitize: .venv/.packages build/.python node_modules/.packages ## Run the tests 
 
 coverage: .venv/.packages node_modules/.packages ## Find the lines of the core that no C++ test runs, and write docs/coverage.md.
 	packaging/coverage
+fuzz: build/.fuzz ## Fuzz all that reads foreign bytes: FUZZ_SECONDS=3600 for each target, FUZZ_TARGETS="json plan …".
+	python3 tests/fuzz/run.py
+
 
 portability: .venv/.packages ## Run the core's tests as built by other compilers.
 	packaging/portability
@@ -149,6 +150,10 @@ build/.mutants: .venv/.packages $(wildcard core/src/delivery/*.cpp core/src/queu
 build/.audit: .venv/.packages node_modules/.packages pyproject.toml
 	[ -x .venv/audit/bin/python ] || python -m venv --without-pip .venv/audit
 	PIP_PYTHON=.venv/audit/bin/python python -m pip install --disable-pip-version-check -q --group audit
+build/.fuzz: packaging/system-packages CMakeLists.txt CMakePresets.json $(core_files) $(wildcard tests/fuzz/*.cpp tests/fuzz/*.hpp)
+	packaging/system-packages fuzz
+	cmake --preset fuzz > /dev/null
+	cmake --build --preset fuzz -- --quiet
 	@mkdir -p $(@D) && touch $@
 
 build/.bench-packages: .venv/.packages packaging/system-packages bench/peers/versions.json

@@ -4,6 +4,8 @@
 #include <map>
 #include <stdexcept>
 
+#include "json_depth.hpp"
+
 namespace intilery::testing {
 
 namespace {
@@ -66,7 +68,7 @@ bool carries(const json& body, const std::string& user_id) {
 
 FaultScript::FaultScript(const std::string& script) {
   if (script.empty()) return;
-  json rules = json::parse(script, nullptr, /*allow_exceptions=*/false);
+  json rules = parse_foreign(script);
   if (!rules.is_array()) throw std::invalid_argument("faults: the script must be a JSON array of rules");
   for (std::size_t i = 0; i < rules.size(); ++i) rules_.push_back(read_rule(rules[i], "rule " + std::to_string(i)));
   source_ = std::move(rules);

@@ -9,6 +9,7 @@
 #include "event/contract.hpp"
 #include "intilery/errors.hpp"
 #include "intilery/version.hpp"
+#include "json_depth.hpp"
 #include "json_slices.hpp"
 #include "page_files.hpp"
 #include "percent.hpp"
@@ -84,10 +85,11 @@ struct Filter {
 
 /// The item texts of a batch.
 std::vector<std::string_view> items_of(std::string_view body) {
+  std::string_view batch;
   for (const auto& [key, value] : members_of(body)) {
-    if (key == "batch") return elements_of(value);
+    if (key == "batch") batch = value;  // of two, the last counts
   }
-  return {};
+  return elements_of(batch);
 }
 
 /// How a call breaks the plan, with paths in the call itself.
@@ -121,7 +123,7 @@ json breaks(const plan::Guard& plan, const std::string& action, const json& call
 
 /// The calls of a request as the page lists them, the last first.
 std::vector<json> calls_of(std::uint64_t number, const ReceivedRequest& request, const plan::Guard* plan) {
-  const json body = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
+  const json body = parse_foreign(request.body);
   const json answered = json::parse(request.answer, nullptr, /*allow_exceptions=*/false);
   const std::string why = request.status >= 300 ? text_in(answered, "message") : std::string();
   const auto call = [&](const json& given, const std::string& action, std::string_view text) {
@@ -182,7 +184,7 @@ json calls_in(const Log& log, const Filter& filter, const plan::Guard* plan, std
 
 /// The item's own text in a batch.
 std::optional<std::string_view> item_of(std::string_view body, std::size_t item) {
-  if (!json::accept(body)) return std::nullopt;
+  if (parse_foreign(body).is_discarded()) return std::nullopt;
   const std::vector<std::string_view> items = items_of(body);
   return item < items.size() ? std::optional(items[item]) : std::nullopt;
 }

@@ -14,6 +14,7 @@
 #include "expectation.hpp"
 #include "http_server.hpp"
 #include "intilery/testing.hpp"
+#include "json_depth.hpp"
 #include "json_slices.hpp"
 #include "page.hpp"
 #include "percent.hpp"
@@ -203,8 +204,7 @@ struct Sandbox::Impl : State {
     const std::string action = address ? address->rest.front() : std::string();
     const bool post = request.method == "POST";
     json body = json::value_t::discarded;
-    if (post && request.body.size() <= limits.request_bytes)
-      body = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
+    if (post && request.body.size() <= limits.request_bytes) body = parse_foreign(request.body);
 
     std::optional<Fault> fault;
     {

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 
+#include "event/json_check.hpp"
+
 namespace intilery::testing {
 
 namespace {
@@ -48,12 +50,12 @@ std::vector<std::string_view> split(std::string_view container) {
 
 }  // namespace
 
-std::vector<std::pair<std::string_view, std::string_view>> members_of(std::string_view object) {
-  std::vector<std::pair<std::string_view, std::string_view>> members;
+std::vector<std::pair<std::string, std::string_view>> members_of(std::string_view object) {
+  std::vector<std::pair<std::string, std::string_view>> members;
   for (const std::string_view part : split(object)) {
     const std::size_t end = string_end(part, 0);
     const std::string_view rest = part.substr(end);
-    members.emplace_back(part.substr(1, end - 2), trimmed(rest.substr(rest.find(':') + 1)));
+    members.emplace_back(event::unescape(part.substr(0, end)), trimmed(rest.substr(rest.find(':') + 1)));
   }
   return members;
 }

@@ -183,16 +183,19 @@ class RedisRateStore::Connection {
     const std::string seconds = pause ? number_text(static_cast<double>(pause->count()) / 1000) : "-1";
     const Reply reply = command({"EVAL", script, "2", bucket_, clients_, rate_, capacity_, wanted, seconds, client_});
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4) throw Failed{"it answers in another form"};
-    const auto number = [&](std::size_t i) {
-      if (reply->element[i]->type != REDIS_REPLY_INTEGER) throw Failed{"it answers in another form"};
-      return reply->element[i]->integer;
+    const auto number = [&](std::size_t i, long long least, long long most) {
+      const redisReply& given = *reply->element[i];
+      if (given.type != REDIS_REPLY_INTEGER || given.integer < least || given.integer > most)
+        throw Failed{"it answers in another form"};
+      return given.integer;
     };
+    constexpr long long any = 1'000'000'000'000;  // more than any bucket holds, or waits in milliseconds
     Grant grant;
     grant.reachable = true;
-    grant.tokens = static_cast<std::size_t>(number(0));
-    grant.level = static_cast<double>(number(1)) / 1000;
-    grant.wait = std::chrono::milliseconds(number(2));
-    grant.clients = std::max<std::size_t>(1, static_cast<std::size_t>(number(3)));
+    grant.tokens = static_cast<std::size_t>(number(0, 0, static_cast<long long>(tokens)));
+    grant.level = static_cast<double>(number(1, -any, any)) / 1000;
+    grant.wait = std::chrono::milliseconds(number(2, 0, any));
+    grant.clients = static_cast<std::size_t>(number(3, 1, any));
     return grant;
   }
 

@@ -18,7 +18,8 @@ std::optional<std::chrono::milliseconds> parse_retry_after(std::string_view valu
   }
   const std::time_t date = curl_getdate(std::string(value).c_str(), nullptr);
   if (date == -1) return std::nullopt;
-  const std::int64_t wait = static_cast<std::int64_t>(date) * 1000 - unix_now_ms;
+  const std::int64_t furthest = unix_now_ms / 1000 + longest + 1;  // a year of many digits is a date, too
+  const std::int64_t wait = std::min<std::int64_t>(date, furthest) * 1000 - unix_now_ms;
   if (wait <= 0) return std::nullopt;
   return std::chrono::milliseconds(std::min(wait, longest * 1000));
 }

@@ -36,7 +36,7 @@ class Walk {
  public:
   Walk(std::string_view text, int levels)
       : text_(text), levels_(levels), padded_(text.size() + simdjson::SIMDJSON_PADDING, ' ') {
-    std::memcpy(padded_.data(), text.data(), text.size());
+    text.copy(padded_.data(), text.size());
   }
 
   void run(std::vector<JsonMember>* members) {
@@ -54,7 +54,8 @@ class Walk {
       walk_array(array, 1);
     } else {
       // A bare value. Too rare to have a path of its own.
-      if (!nlohmann::json::accept(text_)) refuse_json("not one value");
+      const bool has_nul = text_.find('\0') != std::string_view::npos;  // where nlohmann thinks that the text ends
+      if (has_nul || !nlohmann::json::accept(text_)) refuse_json("not one value");
       return;
     }
     const char* rest = nullptr;
@@ -162,7 +163,7 @@ bool is_plainly_valid(std::string_view text) {
   };
   thread_local const auto reader = std::make_unique<Reader>();
   if (!reader->ready) return false;
-  std::memcpy(reader->padded.data(), text.data(), text.size());
+  text.copy(reader->padded.data(), text.size());
   std::memset(reader->padded.data() + text.size(), ' ', simdjson::SIMDJSON_PADDING);
   return reader->parser.parse(reader->padded.data(), text.size(), false).error() == simdjson::SUCCESS;
 }

@@ -58,10 +58,30 @@ bool is_old(const fs::path& path) {
   return !failed && fs::file_time_type::clock::now() - written > 1min;
 }
 
+/// Whether the bytes are an event's, with a message id of so many bytes at their end.
+bool is_event(std::string_view wire, std::int64_t id_size) {
+  constexpr std::string_view before_id = R"("messageId":")";
+  const auto least = static_cast<std::int64_t>(before_id.size()) + 1;
+  if (id_size < 0 || id_size > static_cast<std::int64_t>(wire.size()) - least) return false;
+  const std::size_t from = wire.size() - 1 - static_cast<std::size_t>(id_size);
+  if (wire.substr(from - before_id.size(), before_id.size()) != before_id) return false;
+  try {
+    event::check_json(std::string(wire) + "}", nullptr, event::JsonWriter::max_depth + 1);
+    const std::string_view id = wire.substr(from - 1);
+    const bool is_plain = id.find_first_of("\"\\", 1) == id.size() - 1;
+    if (!is_plain) event::check_json(id);  // which it is not if it holds more than one text
+  } catch (const event::BadValue&) {
+    return false;
+  }
+  return true;
+}
+
 /// The event of a row of `read_events`. Null if the row makes no sense: SQLite finds damage to its pages, not inside a
 /// row.
 EventPtr event_of(Statement& row, Brands& brands) {
   const std::string_view wire = row.bytes(1);
+  const bool is_action = row.integer(4) >= 0 && row.integer(4) <= static_cast<int>(event::Action::screen);
+  if (!is_action || !event::is_timestamp(row.integer(6) / 1000) || !is_event(wire, row.integer(3))) return nullptr;
   EventPtr event = Event::make(wire);
   event->spool_row = row.integer(0);
   event->id_size = static_cast<std::uint32_t>(row.integer(3));
@@ -69,14 +89,8 @@ EventPtr event_of(Statement& row, Brands& brands) {
   set_spool_flags(*event, static_cast<int>(row.integer(5)));
   event->called_unix_us = row.integer(6);
   event->adopted = true;
-  const bool id_fits = row.integer(3) >= 0 && row.integer(3) + 2 <= event->size;
-  const bool is_action = row.integer(4) >= 0 && row.integer(4) <= static_cast<int>(event::Action::screen);
-  if (!id_fits || !is_action) return nullptr;
   try {
-    event::check_json(std::string(wire) + "}", nullptr, event::JsonWriter::max_depth + 1);
     if (row.has(7)) event->brand = brands.number_of(row.bytes(7));
-  } catch (const event::BadValue&) {
-    return nullptr;
   } catch (const ConfigurationError&) {
     return nullptr;
   }

@@ -16,6 +16,8 @@
 #include <unistd.h>
 #endif
 
+#include "event/bad_value.hpp"
+#include "event/json_check.hpp"
 #include "event/timestamp.hpp"
 
 namespace intilery::queue {
@@ -146,7 +148,8 @@ std::string state_of(const Database& db) {
 }
 
 json time_of(std::int64_t unix_us) {
-  const event::TimestampText text = event::format_timestamp(unix_us / 1000);
+  const std::int64_t ms = std::clamp(unix_us / 1000, event::first_timestamp_ms, event::last_timestamp_ms);
+  const event::TimestampText text = event::format_timestamp(ms);
   return std::string(text.data(), text.size());
 }
 
@@ -199,12 +202,20 @@ bool export_events(const fs::path& path, const std::function<void(const std::str
   Statement rows(snapshot.db(), std::string("SELECT wire, called_unix_us, ") + (has_brand ? "brand" : "NULL") +
                                     " FROM events ORDER BY id");
   int code = SQLITE_DONE;
+  bool whole = true;
   while ((code = rows.step()) == SQLITE_ROW) {
+    const std::string event = std::string(rows.bytes(0)) + "}";
+    try {
+      event::check_json(event, nullptr, event::JsonWriter::max_depth + 1);
+    } catch (const event::BadValue&) {  // as the next client will find
+      whole = false;
+      continue;
+    }
     const json brand = rows.has(2) ? json(std::string(rows.bytes(2))) : own;
-    give("{\"event\":" + std::string(rows.bytes(0)) + "},\"brand\":" + brand.dump() +
+    give("{\"event\":" + event + ",\"brand\":" + brand.dump(-1, ' ', false, json::error_handler_t::replace) +
          ",\"called_at\":" + time_of(rows.integer(1)).dump() + "}");
   }
-  return code == SQLITE_DONE;
+  return whole && code == SQLITE_DONE;
 }
 
 /// Null if there are none.

@@ -1,6 +1,7 @@
 #include "readback/page.hpp"
 
 #include "event/timestamp.hpp"
+#include "json_depth.hpp"
 #include "percent.hpp"
 
 namespace intilery::readback {
@@ -39,7 +40,7 @@ std::string path_of(const PageQuery& query) {
 nlohmann::json events_of(delivery::ReadResult result) {
   if (result.error) throw_error(std::move(*result.error));
   if (result.status == 404) return nlohmann::json::array();
-  nlohmann::json page = nlohmann::json::parse(result.body, nullptr, /*allow_exceptions=*/false);
+  nlohmann::json page = parse_foreign(result.body);
   if (page.is_array()) return page;
   if (page.is_object()) {
     // The contract names no wrapper, so the first array is taken: `{"events": […]}`, `{"data": […]}` ….

@@ -8,6 +8,7 @@
 
 #include "event/encoder.hpp"
 #include "event/timestamp.hpp"
+#include "json_depth.hpp"
 #include "nearest.hpp"
 #include "percent.hpp"
 
@@ -34,7 +35,7 @@ Moment moment_at(std::int64_t ms) {
 
 json parsed(const delivery::ReadResult& result) {
   if (result.error) throw_error(*result.error);
-  json answer = json::parse(result.body, nullptr, /*allow_exceptions=*/false);
+  json answer = parse_foreign(result.body);
   if (!answer.is_structured()) fail("invalid_answer", "the server's answer is neither an object nor a list");
   return answer;
 }

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -61,7 +62,8 @@ char* digits_before(char* end, std::uint64_t high, std::uint64_t low) {
   return end;
 }
 
-/// A decimal of two's complement, with as many digits behind the point as its type says.
+/// A decimal of two's complement, with as many digits behind the point as its type says; zeros before it, if that is
+/// negative.
 char* write_decimal(JsonWriter& out, char* at, std::int64_t high, std::uint64_t low, int scale) {
   const bool negative = high < 0;
   auto upper = static_cast<std::uint64_t>(high);
@@ -71,7 +73,9 @@ char* write_decimal(JsonWriter& out, char* at, std::int64_t high, std::uint64_t 
   }
   std::array<char, 128> text;
   char* const end = text.data() + text.size();
-  char* begin = digits_before(end, upper, low);
+  const int zeros = scale < 0 && (upper | low) != 0 ? -scale : 0;
+  std::fill(end - zeros, end, '0');
+  char* begin = digits_before(end - zeros, upper, low);
   if (scale > 0) {
     char* const least = end - scale - 1;
     while (begin > least) *--begin = '0';
@@ -104,6 +108,21 @@ char* write_float(JsonWriter& out, char* at, double value, bool lenient) {
   return fixed ? out.literal(at, ".0") : at;
 }
 
+[[noreturn]] void refuse_format(std::string_view format) {
+  throw std::runtime_error("an Arrow column has the format \"" + std::string(format) + "\"");
+}
+
+/// A number in a format.
+std::int64_t number_of(std::string_view text, std::int64_t least, std::int64_t most, std::string_view format) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most) refuse_format(format);
+  return value;
+}
+
+/// The digits that a decimal's type may have behind its point, or zeros before it: those of 256 bits.
+constexpr int most_scale = 76;
+
 }  // namespace
 
 char* write_any_text(JsonWriter& out, char* at, std::string_view text) {
@@ -128,22 +147,33 @@ ArrowColumn::Kind ArrowColumn::kind_of(std::string_view format) {
     if (bits == "64") return Kind::decimal64;
     if (bits == "32") return Kind::decimal32;
   }
-  throw std::runtime_error("an Arrow column has the format \"" + std::string(format) + "\"");
+  refuse_format(format);
 }
 
 ArrowColumn::ArrowColumn(const ArrowSchema& schema) : kind_(kind_of(schema.format)) {
   if (schema.dictionary != nullptr) throw std::runtime_error("an Arrow column has a dictionary");
-  const std::string format = schema.format;
-  if (kind_ == Kind::fixed_list) count_ = std::stoll(format.substr(3));
-  if (format.starts_with("d:")) scale_ = std::stoi(format.substr(format.find(',') + 1));
+  const std::string_view format = schema.format;
+  if (kind_ == Kind::fixed_list)
+    count_ = number_of(format.substr(3), 0, std::numeric_limits<std::int32_t>::max(), format);
+  if (format.starts_with("d:")) {  // precision, scale and perhaps the width
+    const std::string_view rest = format.substr(std::min(format.find(','), format.size() - 1) + 1);
+    scale_ = static_cast<int>(number_of(rest.substr(0, rest.find(',')), -most_scale, most_scale, format));
+  }
+  if ((kind_ == Kind::list || kind_ == Kind::large_list || kind_ == Kind::fixed_list) && schema.n_children != 1)
+    refuse_format(format);
   for (std::int64_t i = 0; i < schema.n_children; ++i) {
     const ArrowSchema& child = *schema.children[i];
     children_.emplace_back(child);
     if (kind_ != Kind::structure) continue;
+    const std::string name = child.name == nullptr ? "" : child.name;
     JsonWriter key;
-    key.string(child.name);
+    try {
+      key.string(name);
+    } catch (const event::BadValue& bad) {
+      throw std::runtime_error("an Arrow column has a name that " + bad.message);
+    }
     key.literal(":");
-    keys_.push_back({child.name, std::string(key.view())});
+    keys_.push_back({name, std::string(key.view())});
   }
 }
 

@@ -79,6 +79,8 @@ bool ArrowStream::next() {
     fail();
   }
   if (batch_.release == nullptr) return false;
+  if (batch_.n_children < static_cast<std::int64_t>(columns_.size()))
+    throw std::runtime_error("an Arrow batch has too few columns");
   for (std::size_t i = 0; i < columns_.size(); ++i) columns_[i].bind(*batch_.children[i], batch_.offset);
   return true;
 }

@@ -11,6 +11,9 @@ constexpr std::size_t beginning = 1'000;
 
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
+/// What may stand around a line: the mark, and a CR.
+constexpr std::size_t around = 4;
+
 }  // namespace
 
 void LineSplitter::feed(std::string_view bytes) {
@@ -33,8 +36,8 @@ bool LineSplitter::next() {
     } else if (ended_ && at_ < buffer_.size()) {
       take(buffer_.size(), buffer_.size());
     } else {
-      if (buffer_.size() - at_ > max_size_) {
-        buffer_.resize(at_ + std::min(beginning, max_size_));
+      if (buffer_.size() - at_ > max_size_ + around) {
+        buffer_.resize(at_ + std::min(beginning, max_size_) + around);
         buffer_.shrink_to_fit();
         dropping_ = true;
       }

@@ -1,0 +1,10 @@
+#include "target.hpp"
+
+namespace intilery::fuzz {
+
+std::map<std::string, Run>& targets() {
+  static std::map<std::string, Run> all;
+  return all;
+}
+
+}  // namespace intilery::fuzz
