@@ -35,9 +35,9 @@ sanitize: .venv/.packages build/.python node_modules/.packages ## Run the tests 
 
 coverage: .venv/.packages node_modules/.packages ## Find the lines of the core that no C++ test runs, and write docs/coverage.md.
 	packaging/coverage
+
 fuzz: build/.fuzz ## Fuzz all that reads foreign bytes: FUZZ_SECONDS=3600 for each target, FUZZ_TARGETS="json plan …".
 	python3 tests/fuzz/run.py
-
 
 portability: .venv/.packages ## Run the core's tests as built by other compilers.
 	packaging/portability
