@@ -302,7 +302,7 @@ HttpServer::HttpServer(const std::string& host, int port, Handler handler, HeadH
             &httplib::Server::Patch),
         static_cast<httplib::Server& (httplib::Server::*)(const std::string&, httplib::Server::Handler)>(
             &httplib::Server::Delete)}) {
-    (server.*add)(".*", serve);
+    (server.*add)(R"([\s\S]*)", serve);  // a line break, too, may be in an id
   }
   if (port == 0) {
     impl_->port = server.bind_to_any_port(host);

@@ -51,7 +51,7 @@ def names_of_all_tests() -> set[str]:
 
 
 def test_every_claim_names_a_test_that_is_there() -> None:
-    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").partition("\n## Claims\n")[2]
     claims = re.findall(r"^\| (?!claim \||---)(.+?) \| (.+?) \|$", text, re.M)
     assert len(claims) > 40
     there = names_of_all_tests()
@@ -380,12 +380,13 @@ def test_an_id_in_an_address_is_one_part_of_it(sandbox: Sandbox) -> None:
             client.brand("../evil")
         with pytest.raises(ConfigurationError):
             client.set_auth_token("a\r\nx-evil: 1")
-    for request in sandbox.requests():
+    paths = [request.path for request in sandbox.requests()]
+    assert paths
+    for path in paths:
         assert re.fullmatch(
-            r"/track/hea/hea/HEA/v1/profiles/userId:\.\.%2F\.\.%2F\.\.%2Fevil%3Fx%3D1%23y%0D%0Ax-evil%3A%201/\w+",
-            request["path"],
+            r"/track/hea/hea/HEA/v1/profiles/userId:\.\.%2F\.\.%2F\.\.%2Fevil%3Fx%3D1%23y%0D%0Ax-evil%3A%201/\w+", path
         )
-        assert "x-evil" not in dict(request["headers"])
+    assert all("x-evil" not in request.headers for request in sandbox.requests())
 
 
 @pytest.mark.parametrize(
