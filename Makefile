@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick docs clean
+.PHONY: help build test demo lint format sanitize faults campaign simulate fleets soak bench bench-quick docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -47,6 +47,13 @@ campaign: build ## 50,000 events from each language in each mode to a strict ser
 	python tests/campaign/run.py
 	python tests/campaign/run.py --faults 0 --rate 100 --burst 500 --events 20000 --modes auto batch
 
+simulate: build/.cpp ## Random programs of the real client on a simulated machine; SIM_SECONDS=60, or SIM_SEEDS=1000 from SIM_SEED=1.
+	build/cmake/tests/simulator/intilery_simulator many --seed $(or $(SIM_SEED),1) $(if $(SIM_SEEDS),--seeds $(SIM_SEEDS),--seconds $(or $(SIM_SECONDS),60))
+
+fleets: build/.cpp ## 10, 100 and 1,000 simulated processes on one account: the table of docs/fleets.md (two minutes).
+	build/cmake/tests/simulator/intilery_simulator fleets > build/fleets.md
+	python tests/simulator/fill_table.py build/fleets.md docs/fleets.md
+
 soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
 	python tests/campaign/soak.py
 
@@ -75,7 +82,7 @@ node_modules/.packages: package.json | .venv/.packages
 
 # Each client, built where its users find it.
 
-build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*) $(wildcard tests/campaign/*.cpp)
+build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*) $(wildcard tests/simulator/*) $(wildcard tests/campaign/*.cpp)
 	cmake --preset default > /dev/null
 	cmake --build --preset default -- --quiet
 	cmake --install build/cmake > /dev/null
