@@ -9,6 +9,7 @@ python_files := $(shell find bindings/python python -type f -not -name '*.pyc') 
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
 .PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' Makefile)
+.PHONY: help build test demo lint format sanitize faults campaign simulate fleets soak bench bench-quick docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -58,6 +59,15 @@ properties: build ## The property tests with 20 times the examples, and 20,000 c
 
 mutants: build/.cpp build/.mutants ## Break the delivery rules in 80 ways, one at a time; the core's tests must notice (twenty minutes).
 	nice -n 10 python tests/mutants/run.py
+simulate: build/.cpp ## Random programs of the real client on a simulated machine; SIM_SECONDS=60, or SIM_SEEDS=1000 from SIM_SEED=1.
+	build/cmake/tests/simulator/intilery_simulator many --seed $(or $(SIM_SEED),1) $(if $(SIM_SEEDS),--seeds $(SIM_SEEDS),--seconds $(or $(SIM_SECONDS),60))
+
+fleets: build/.cpp ## 10, 100 and 1,000 simulated processes on one account: the table of docs/fleets.md (two minutes).
+	build/cmake/tests/simulator/intilery_simulator fleets > build/fleets.md
+	python tests/simulator/fill_table.py build/fleets.md docs/fleets.md
+
+soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
+	python tests/campaign/soak.py
 
 bench: build/.bench ## Measure everything, other services' clients too, and write docs/performance.md (under twenty minutes).
 	python bench/run.py
@@ -110,7 +120,7 @@ node_modules/.packages: package.json | .venv/.packages
 
 # Each client, built where its users find it.
 
-build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*) $(wildcard tests/campaign/*.cpp)
+build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*) $(wildcard tests/simulator/*) $(wildcard tests/campaign/*.cpp)
 	cmake --preset default > /dev/null
 	cmake --build --preset default -- --quiet
 	cmake --install build/cmake > /dev/null

@@ -132,7 +132,7 @@ struct ClientCore::Impl {
     delivery::OwnPace own(options.rate_limit, options.burst, options.retry_max, std::random_device{}(), Clock::now());
     return std::make_unique<delivery::SharedPace>(
         std::move(store), std::move(own), options,
-        [this](LogLevel level, const std::string& line) { observer->log(level, line); });
+        [this](LogLevel level, const std::string& line) { observer->log(level, line); }, std::random_device{}());
   }
 
   bool is_foreign() const { return generation != fork_generation(); }

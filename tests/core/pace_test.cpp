@@ -12,6 +12,7 @@
 #include <array>
 #include <atomic>
 #include <queue>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -195,6 +196,33 @@ TEST(OwnPaceTest, TakesTheWholeRateBackWhenTheOthersAreGone) {
   EXPECT_DOUBLE_EQ(pace.rate(start + 60s), 100);
 }
 
+TEST(OwnPaceTest, AnIsolated429DoesNotBringItBelowASixteenth) {
+  OwnPace pace(100, 500, 30s, 1, start);
+  TimePoint now = start;
+  for (int i = 0; i < 50; ++i, now += 2s) {
+    pace.throttled(now, 1s, now);
+    pace.answered(true, now + 1s);
+  }
+  EXPECT_GE(pace.rate(now), 100.0 / 16);
+}
+
+TEST(OwnPaceTest, With429sAndNothingElseItGetsAsSlowAsAThousandClientsMustBe) {
+  OwnPace pace(100, 500, 30s, 1, start);
+  TimePoint now = start;
+  for (int i = 0; i < 30; ++i, now += 2s) pace.throttled(now, 1s, now);
+  EXPECT_LT(pace.rate(now), 0.1);
+  EXPECT_GE(pace.rate(now), 1.0 / 30) << "it asks again within the longest pause";
+  pace.answered(true, now);
+  EXPECT_DOUBLE_EQ(pace.rate(now + 5min), 100) << "the others may be gone";
+}
+
+TEST(OwnPaceTest, AHundredShareTheRateWithoutAStormOf429s) {
+  const Fleet::Result result = Fleet(100).run(600s);
+  EXPECT_GE(result.used, 0.95);
+  EXPECT_LT(result.refused, 0.2);
+  EXPECT_GT(result.least, 0.3);
+}
+
 class SharedPaceTest : public ::testing::Test {
  protected:
   SharedPaceTest() {
@@ -229,6 +257,20 @@ TEST_F(SharedPaceTest, AsksAgainWhenThereMayBeATokenAgain) {
   EXPECT_EQ(store->asked.size(), 1u);
   EXPECT_FALSE(pace->allows(start + 80ms, 1));
   EXPECT_EQ(store->asked.size(), 2u);
+}
+
+TEST_F(SharedPaceTest, WhoFoundNothingComesBackInATurnOfItsOwn) {
+  std::set<TimePoint> moments;
+  for (TimePoint now = start; moments.size() < 5; now += 10s) {
+    ASSERT_LT(now, start + 1h) << "all come back at the same moment";
+    pace->allows(now, 1);
+    store->next = FakeStore::granted(0, 80ms, 101);
+    EXPECT_FALSE(pace->allows(now, 1));
+    const TimePoint moment = *pace->next(now);
+    EXPECT_GE(moment, now + 80ms);
+    EXPECT_LE(moment, now + 80ms + 1s) << "a hundred others had a token each meanwhile";
+    moments.insert(TimePoint(moment - now));
+  }
 }
 
 TEST_F(SharedPaceTest, GoesOnWithItsShareWhenTheStoreIsGoneAndSaysSoOnce) {

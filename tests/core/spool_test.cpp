@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -120,6 +121,19 @@ class SpoolTest : public SandboxTest {
 
   fs::path folder;
 };
+
+TEST_F(SpoolTest, WhatAnEarlierClientLeftSortsFirstAlsoIfTheClockWasSetBackSince) {
+  in_killed_process(waiting_options(), [](Client& client) { client.track("u", "Earlier"); });
+  const fs::path left = files(".spool").at(0);
+  const std::string tomorrow = std::to_string(std::stoll(left.filename().string()) + 86'400'000);
+  const fs::path later = folder / (std::string(14 - tomorrow.size(), '0') + tomorrow + "-1-00000000.spool");
+  fs::rename(left, later);
+  fs::rename(left.string() + "-wal", later.string() + "-wal");
+  Client client(waiting_options());
+  const std::vector<std::string> both = files(".spool");
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_EQ(*std::min_element(both.begin(), both.end()), later.string());
+}
 
 TEST_F(SpoolTest, WhatWasDeliveredLeavesNoFile) {
   {

@@ -13,9 +13,9 @@ namespace intilery::simulator {
 struct Disk {
   static Disk& get();
 
-  bool full = false;                            ///< Nothing can be written.
-  std::chrono::microseconds slow{0};            ///< What each write takes.
-  std::function<void()> before_write = {};      ///< Called before each.
+  bool full = false;                        ///< Nothing can be written.
+  std::chrono::microseconds slow{0};        ///< What each write takes.
+  std::function<void()> before_write = {};  ///< Called before each.
   /// A folder in memory, for the spools of one simulation. Removed with this.
   class Folder {
    public:

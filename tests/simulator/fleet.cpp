@@ -32,7 +32,8 @@ double seconds(Duration duration) { return std::chrono::duration<double>(duratio
 /// What Redis makes of the script in core/src/delivery/rate_store.cpp, line by line; its clock is the machine's.
 class Redis {
  public:
-  delivery::Grant evaluate(std::size_t wanted, std::optional<milliseconds> pause, std::size_t client, TimePoint moment) {
+  delivery::Grant evaluate(std::size_t wanted, std::optional<milliseconds> pause, std::size_t client,
+                           TimePoint moment) {
     constexpr double capacity = account_burst * 0.98;
     const double now = seconds(moment.time_since_epoch());
     if (now > at_) {
@@ -246,8 +247,9 @@ class Account {
       const TimePoint now = account.machine_.now();
       if (!account.fleet_.shares) return nullptr;
       delivery::OwnPace own(options.rate_limit, options.burst, options.retry_max, account.random_(), now);
-      return std::make_unique<delivery::SharedPace>(std::make_unique<Store>(*this), std::move(own), options,
-                                                    [](LogLevel, const std::string&) {});
+      return std::make_unique<delivery::SharedPace>(
+          std::make_unique<Store>(*this), std::move(own), options, [](LogLevel, const std::string&) {},
+          account.random_());
     }
     void settled(const queue::EventList& events, bool well) {
       const TimePoint now = account.machine_.now();
@@ -325,7 +327,9 @@ class Account {
     share.least = *least * n / sum;
     share.most = *most * n / sum;
     std::sort(delays.begin(), delays.end());
-    const auto at = [&](double part) { return delays.empty() ? 0 : delays[static_cast<std::size_t>(part * static_cast<double>(delays.size() - 1))]; };
+    const auto at = [&](double part) {
+      return delays.empty() ? 0 : delays[static_cast<std::size_t>(part * static_cast<double>(delays.size() - 1))];
+    };
     share.p50 = at(0.5);
     share.p99 = at(0.99);
     share.late = static_cast<double>(of_the_late) * n / static_cast<double>(std::max<std::size_t>(1, in_that_minute));
@@ -352,7 +356,10 @@ Share play(const Fleet& fleet) {
 
 std::string time_text(double time) {
   std::array<char, 32> text;
-  std::snprintf(text.data(), text.size(), time < 1 ? "%.0f ms" : time < 100 ? "%.1f s" : "%.0f s",
+  std::snprintf(text.data(), text.size(),
+                time < 1     ? "%.0f ms"
+                : time < 100 ? "%.1f s"
+                             : "%.0f s",
                 time < 1 ? 1'000 * time : time);
   return text.data();
 }
@@ -371,12 +378,14 @@ void row(const char* what, const Fleet& fleet) {
 
 }  // namespace
 
-int fleets(bool quick) {
-  std::puts("| processes | rate | load | events/s delivered | rate used | answered 429 | Jain | share, least to most | delay p50 | p99 |");
+int fleets(std::size_t only) {
+  std::puts(
+      "| processes | rate | load | events/s delivered | rate used | answered 429 | Jain | share, least to most | delay "
+      "p50 | p99 |");
   std::puts("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-  const Duration time = quick ? Duration(2min) : Duration(10min);
+  const Duration time = 10min;
   for (const std::size_t n : {10, 100, 1'000}) {
-    if (quick && n > 100) continue;
+    if (only != 0 && n != only) continue;
     for (const bool shares : {false, true}) {
       row("event, more than it may", {.processes = n, .shares = shares, .time = time});
       row("auto, 1,000 events/s",

@@ -25,18 +25,18 @@ struct Call {
   std::size_t size = 0;  ///< Of its bytes, about.
   unsigned life = 0;     ///< Of which process it was.
   TimePoint called{};
-  bool accepted = false;  ///< The call returned.
-  bool refused = false;   ///< It threw, or failed in the call.
-  bool gone = false;      ///< Its process ended without a word about it, and nothing keeps it.
-  bool kept = false;      ///< The same, but the spool keeps it.
+  bool accepted = false;    ///< The call returned.
+  bool refused = false;     ///< It threw, or failed in the call.
+  bool gone = false;        ///< Its process ended without a word about it, and nothing keeps it.
+  bool kept = false;        ///< The same, but the spool keeps it.
   bool may_vanish = false;  ///< And it may fail for good, of which nobody is told.
 
-  bool told = false;       ///< It has a fate:
-  unsigned told_in = 0;    ///< in this life;
-  std::string code;   ///< empty: delivered;
+  bool told = false;     ///< It has a fate:
+  unsigned told_in = 0;  ///< in this life;
+  std::string code;      ///< empty: delivered;
   Arrived arrived = Arrived::no;
-  std::size_t under_way = 0;                ///< Copies in requests that the client waits for.
-  unsigned arrivals = 0;                    ///< At the service.
+  std::size_t under_way = 0;               ///< Copies in requests that the client waits for.
+  unsigned arrivals = 0;                   ///< At the service.
   std::optional<TimePoint> failing_since;  ///< First trouble that was not a 429, since the last 429.
   unsigned failures = 0;
 
@@ -71,9 +71,11 @@ class Ledger {
       std::erase_if(waiting, [&](std::size_t other) {
         const Call& earlier = calls[other];
         if (other >= number) return other == number;
-        const bool over = earlier.arrivals > 0 || earlier.refused || earlier.gone || earlier.may_vanish || (earlier.told && !earlier.code.empty());
+        const bool over = earlier.arrivals > 0 || earlier.refused || earlier.gone || earlier.may_vanish ||
+                          (earlier.told && !earlier.code.empty());
         if (!over && earlier.accepted)
-          broken("call " + std::to_string(number) + " arrives before call " + std::to_string(other) + " of the same user");
+          broken("call " + std::to_string(number) + " arrives before call " + std::to_string(other) +
+                 " of the same user");
         return over;
       });
     }

@@ -19,7 +19,8 @@ void report(const Program& program, const Result& result) {
   std::printf("seed %llu is broken: %s\n", static_cast<unsigned long long>(program.seed), result.broken.c_str());
   const Program small = shrink(program, std::chrono::seconds(30));
   const Result again = run(small, false);
-  std::printf("  shortest: %s (%zu of %u actions)\n", again.broken.c_str(), again.actions - small.skip.size(), again.actions);
+  std::printf("  shortest: %s (%zu of %u actions)\n", again.broken.c_str(), again.actions - small.skip.size(),
+              again.actions);
   std::printf("  replay:   build/cmake/tests/simulator/intilery_simulator run %s\n", small.text().c_str());
 }
 
@@ -52,10 +53,11 @@ int many(std::uint64_t first, std::uint64_t count, double seconds, bool stop) {
     report(program, result);
     if (failures >= 5) break;
   }
-  std::printf("%llu programs from seed %llu, %.0f simulated hours in %.1f s; %zu calls, %zu requests (%zu answered 429), "
-              "%zu processes, %zu killed, %zu events arrived twice\n",
-              static_cast<unsigned long long>(programs), static_cast<unsigned long long>(first), hours, passed(),
-              sum.calls, sum.requests, sum.throttled, sum.lives, sum.kills, sum.twice);
+  std::printf(
+      "%llu programs from seed %llu, %.0f simulated hours in %.1f s; %zu calls, %zu requests (%zu answered 429), "
+      "%zu processes, %zu killed, %zu events arrived twice\n",
+      static_cast<unsigned long long>(programs), static_cast<unsigned long long>(first), hours, passed(), sum.calls,
+      sum.requests, sum.throttled, sum.lives, sum.kills, sum.twice);
   for (const auto& [code, number] : sum.codes) std::printf("  %s %zu\n", code.c_str(), number);
   std::printf("%s: %llu broken\n", failures == 0 ? "well" : "NOT WELL", static_cast<unsigned long long>(failures));
   return failures == 0 ? 0 : 1;
@@ -86,7 +88,7 @@ int usage() {
   std::puts(
       "intilery_simulator many [--seed FIRST] [--seeds N] [--seconds S] [--stop]   programs at random\n"
       "intilery_simulator run --seed N [--skip A-B,C]                     one, with its trace on stderr\n"
-      "intilery_simulator fleets [--quick]                                the table of docs/fleets.md\n"
+      "intilery_simulator fleets [--processes N]                         the table of docs/fleets.md\n"
       "intilery_simulator test [GoogleTest's options]                     the tests");
   return 2;
 }
@@ -105,24 +107,31 @@ int main(int count, char** words) {
   Program program;
   std::uint64_t seeds = UINT64_MAX;
   double seconds = 1e9;
-  bool quick = false;
+  std::size_t processes = 0;
   bool stop = false;
   for (int i = 2; i < count; ++i) {
     const std::string_view word = words[i];
-    if (word == "--quick" || word == "--stop") {
-      (word == "--quick" ? quick : stop) = true;
+    if (word == "--stop") {
+      stop = true;
       continue;
     }
     if (i + 1 == count) return usage();
     const std::string value = words[++i];
-    if (word == "--seed") program.seed = std::stoull(value);
-    else if (word == "--seeds") seeds = std::stoull(value);
-    else if (word == "--seconds") seconds = std::stod(value);
-    else if (word == "--skip") program.skip = ranges(value);
-    else return usage();
+    if (word == "--seed")
+      program.seed = std::stoull(value);
+    else if (word == "--seeds")
+      seeds = std::stoull(value);
+    else if (word == "--seconds")
+      seconds = std::stod(value);
+    else if (word == "--processes")
+      processes = std::stoull(value);
+    else if (word == "--skip")
+      program.skip = ranges(value);
+    else
+      return usage();
   }
   if (command == "many") return many(program.seed, seeds, seconds, stop);
   if (command == "run") return one(program);
-  if (command == "fleets") return fleets(quick);
+  if (command == "fleets") return fleets(processes);
   return usage();
 }

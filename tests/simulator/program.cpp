@@ -183,7 +183,8 @@ class Run {
     Dice dice(program_.seed, of_weather, weather_number_++);
     service_.weather = draw_weather(dice);
     trace_.add(machine_.now(), "weather: " + service_.weather.name);
-    machine_.at(machine_.now() + dice.time(500ms, dice.of({5'000ms, 60'000ms, 900'000ms})), [this] { change_weather(); });
+    machine_.at(machine_.now() + dice.time(500ms, dice.of({5'000ms, 60'000ms, 900'000ms})),
+                [this] { change_weather(); });
   }
 
   void new_folder() {
@@ -334,7 +335,8 @@ class Run {
     while (is_whole() && !process_->has_nothing_to_do() && machine_.run_one(limit)) {
     }
     if (!is_whole()) return;
-    if (!process_->has_nothing_to_do()) return ledger_.broken("not everything has a fate an hour after the trouble ended");
+    if (!process_->has_nothing_to_do())
+      return ledger_.broken("not everything has a fate an hour after the trouble ended");
     process_->check_rest();
     process_->close(1s);
     process_.reset();
@@ -355,7 +357,8 @@ class Run {
       const std::size_t at = line.rfind(R"("messageId":"call-)");
       if (at != std::string::npos) numbers.insert(std::stoul(line.substr(at + 18)));
       const bool waits = line.rfind(R"("called_at":)") != std::string::npos;
-      if (waits && !ledger_.not_removed) ledger_.broken("the spool keeps an event though all have their fates: " + line.substr(0, 200));
+      if (waits && !ledger_.not_removed)
+        ledger_.broken("the spool keeps an event though all have their fates: " + line.substr(0, 200));
     });
     for (const fs::directory_entry& entry : fs::directory_iterator(options_.spool_path)) {
       if (entry.path().extension() == ".damaged") ledger_.broken("a spool file was thought damaged");

@@ -262,7 +262,8 @@ void Process::comes_back(const transport::Response& response) {
   const std::string& wish = response.retry_after;
   const auto [end, error] = std::from_chars(wish.data(), wish.data() + wish.size(), seconds);
   if (wish.empty() || error != std::errc() || end != wish.data() + wish.size()) return;
-  silent_until_ = std::max(silent_until_, now + std::min<milliseconds>(std::chrono::seconds(seconds), options_.retry_max));
+  silent_until_ =
+      std::max(silent_until_, now + std::min<milliseconds>(std::chrono::seconds(seconds), options_.retry_max));
 }
 
 void Process::finished(const Finished& finished) {
@@ -358,8 +359,8 @@ void Process::submit(std::size_t number) {
     trace_.add(machine_.now(), "refused: " + error.code());
     const bool spool = error.code() == "spool_full" || error.code() == "spool_unusable";
     const bool full = error.code() == "queue_full" && options_.on_full != OnFull::fail;
-    const bool large = error.code() == "too_large" &&
-                       call.size + 300 > options_.max_event_bytes.value_or(options_.max_request_bytes);
+    const bool large =
+        error.code() == "too_large" && call.size + 300 > options_.max_event_bytes.value_or(options_.max_request_bytes);
     if (!(spool && !options_.spool_path.empty()) && !full && !large) broken("a call throws " + error.code());
   }
   const Stats stats = core_->stats();
@@ -403,7 +404,8 @@ void Process::check_rest() {
   if (!has_nothing_to_do()) return;
   const std::uint64_t before = turns_;
   machine_.run_until(machine_.now() + 10min);
-  if (turns_ > before + 1) broken("an idle client wakes up " + std::to_string(turns_ - before) + " times in 10 minutes");
+  if (turns_ > before + 1)
+    broken("an idle client wakes up " + std::to_string(turns_ - before) + " times in 10 minutes");
   if (last_timeout_ < 1h) broken("an idle client plans to wake up");
 }
 
@@ -415,7 +417,8 @@ void Process::close(milliseconds timeout) {
   core_.reset();
   for (Call& call : ledger_.calls) {
     call.under_way = 0;
-    if (call.life == life_ && call.accepted && !call.told && !call.kept) broken("a call of a closed client has no fate");
+    if (call.life == life_ && call.accepted && !call.told && !call.kept)
+      broken("a call of a closed client has no fate");
   }
 }
 

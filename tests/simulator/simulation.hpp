@@ -108,9 +108,9 @@ class Process : public IoThread {
   double level_;                           ///< Of the account's bucket, were there no others.
   TimePoint level_at_;
   TimePoint silent_until_{};
-  std::set<std::uint16_t> refused_;                        ///< Brands, as the client knows.
+  std::set<std::uint16_t> refused_;                          ///< Brands, as the client knows.
   std::map<std::uint16_t, std::set<std::uint64_t>> probes_;  ///< Requests for a refused brand.
-  std::set<std::uint64_t> searches_;                       ///< Requests that left while the server was thought away.
+  std::set<std::uint64_t> searches_;                         ///< Requests that left while the server was thought away.
   std::map<std::uint16_t, TimePoint> last_good_;
   TimePoint last_good_any_;
   bool good_came_ = false;

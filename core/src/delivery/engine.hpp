@@ -43,7 +43,7 @@ struct Read {
   std::unique_ptr<Check> check = {};     ///< if it has this, the engine itself reads.
   int attempts = 0;
   TimePoint not_before{};
-  TimePoint left{};  ///< Of the last attempt,
+  TimePoint left{};           ///< Of the last attempt,
   std::uint64_t request = 0;  ///< and its number.
   std::uint16_t brand = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace intilery::delivery {
 
@@ -14,11 +15,16 @@ constexpr double pause_jitter = 0.3;
 
 constexpr double kept = 0.7;         ///< Of the rate, after a 429.
 constexpr double least_first = 0.1;  ///< Of the account's rate, after the first 429.
-/// Of the account's rate, ever: what more clients than this would take, their pauses hold back. And a server that says
-/// 429 now and then for reasons of its own must not bring a client to a standstill.
+/// Of the account's rate, as long as anything is served between two 429s: a server that says 429 now and then for
+/// reasons of its own must not bring a client to a standstill. Where nothing is, many clients share the account.
 constexpr double least = 1.0 / 16;
-constexpr double growth = 0.005;  ///< Of the account's rate, each second.
-constexpr double patience = 10;   ///< Seconds without a 429 after which growth gets quicker.
+constexpr double kept_in_a_row = 0.5;  ///< Of the rate, after a 429 with nothing served since the last.
+constexpr double growth = 0.005;       ///< Of the account's rate, each second.
+/// Of the account's rate: below it, growth is less, so that many clients do not outgrow the account at once again. With
+/// the power 1 the 429s rise with their number; with 2 they do not, but who has little never catches up.
+constexpr double small = 1.0 / 8;
+constexpr double slower = 1.2;
+constexpr double patience = 10;  ///< Seconds without a 429 after which growth gets quicker.
 
 double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -30,12 +36,17 @@ OwnPace::OwnPace(double rate, double burst, milliseconds longest, std::uint64_t 
       longest_pause_(longest),
       bucket_(rate, burst, now),
       random_(seed),
+      least_(least * rate),
+      // So that it asks again within the longest pause.
+      lowest_(std::min(least_, 1 / std::max(0.001, seconds(longest)))),
       full_at_(now) {}
 
 double OwnPace::rate(TimePoint now) const {
   if (!shared_) return account_rate_;
   const double t = std::max(0.0, seconds(now - grows_from_));
-  return std::min(account_rate_, base_ + growth * account_rate_ * (t + t * t * t / (3 * patience * patience)));
+  const double part = std::min(1.0, base_ / (small * account_rate_));
+  const double slope = growth * account_rate_ * std::pow(part, slower);
+  return std::min(account_rate_, base_ + slope * (t + t * t * t / (3 * patience * patience)));
 }
 
 void OwnPace::adapt(TimePoint now) {
@@ -63,7 +74,10 @@ void OwnPace::take(TimePoint now) {
 }
 
 void OwnPace::answered(bool served, TimePoint now) {
-  if (served) ++served_;
+  if (served) {
+    ++served_;
+    refused_last_ = false;
+  }
   bucket_.let_go(now);
 }
 
@@ -80,7 +94,7 @@ double OwnPace::share(TimePoint now) const {
 
 void OwnPace::shrink_to(double rate, TimePoint now) {
   shared_ = true;
-  base_ = std::clamp(rate, least * account_rate_, account_rate_);
+  base_ = std::clamp(rate, lowest_, account_rate_);
   shrunk_at_ = now;
   grows_from_ = std::max(now, paused_until_);
   adapt(now);
@@ -96,7 +110,12 @@ void OwnPace::throttled(TimePoint sent, std::optional<milliseconds> wish, TimePo
     bucket_.drain(paused_until_);
     return;
   }
-  shrink_to(first ? account_rate_ * std::max(least_first, share(now)) : rate(now) * kept, now);
+  const double rate_now = rate(now);
+  const bool in_a_row = std::exchange(refused_last_, true);
+  shrink_to(first      ? account_rate_ * std::max(least_first, share(now))
+            : in_a_row ? rate_now * kept_in_a_row
+                       : std::max(rate_now * kept, std::min(least_, rate_now)),
+            now);
 }
 
 }  // namespace intilery::delivery

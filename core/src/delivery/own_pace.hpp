@@ -43,12 +43,15 @@ class OwnPace : public Pace {
   std::mt19937_64 random_;
   TimePoint paused_until_{};
 
-  bool shared_ = false;       ///< Others take part of the rate.
-  double base_ = 0;           ///< The rate at `grows_from_`.
-  TimePoint grows_from_{};    ///< When it last shrank, the pause after that included.
-  TimePoint shrunk_at_{};     ///< A 429 to what left before tells nothing new.
-  TimePoint full_at_;         ///< When the bucket was last full,
-  std::uint64_t served_ = 0;  ///< and the requests served since then.
+  bool shared_ = false;        ///< Others take part of the rate.
+  const double least_;         ///< The rate that 429s now and then do not bring it below,
+  const double lowest_;        ///< and the one that 429s without anything served between them do not either.
+  bool refused_last_ = false;  ///< Nothing was served since the last 429.
+  double base_ = 0;            ///< The rate at `grows_from_`.
+  TimePoint grows_from_{};     ///< When it last shrank, the pause after that included.
+  TimePoint shrunk_at_{};      ///< A 429 to what left before tells nothing new.
+  TimePoint full_at_;          ///< When the bucket was last full,
+  std::uint64_t served_ = 0;   ///< and the requests served since then.
 };
 
 }  // namespace intilery::delivery

@@ -24,12 +24,14 @@ std::string rate_text(double rate) {
 
 }  // namespace
 
-SharedPace::SharedPace(std::unique_ptr<RateStore> store, OwnPace own, const Options& options, Log log)
+SharedPace::SharedPace(std::unique_ptr<RateStore> store, OwnPace own, const Options& options, Log log,
+                       std::uint64_t seed)
     : store_(std::move(store)),
       rate_(options.rate_limit),
       burst_(options.burst),
       longest_pause_(options.retry_max),
       log_(std::move(log)),
+      random_(seed),
       own_(std::move(own)),
       level_(options.burst) {}
 
@@ -56,7 +58,16 @@ void SharedPace::listen(TimePoint now) {
   level_ = grant->level;
   lapse_at_ = now + std::chrono::ceil<milliseconds>(std::chrono::duration<double>((burst_ - level_) / rate_));
   clients_ = grant->clients;
-  ask_again_ = grant->tokens > 0 ? now : now + grant->wait;
+  ask_again_ = grant->tokens > 0 ? now : now + grant->wait + turn();
+}
+
+/// Whoever found nothing comes back at a moment of its own within the time in which each of the others could have had a
+/// token. Where all came when the next token is there, the same ones would be too late again and again, and the store
+/// would have a hundred questions for each token.
+std::chrono::milliseconds SharedPace::turn() {
+  const double round = static_cast<double>(clients_ - 1) / rate_;
+  const std::chrono::duration<double> wait(std::uniform_real_distribution<double>(0, round)(random_));
+  return std::chrono::ceil<milliseconds>(wait);
 }
 
 std::size_t SharedPace::foresight() const { return static_cast<std::size_t>(std::max(1.0, rate_ * lease_seconds)); }

@@ -2,8 +2,10 @@
 /// The pace of a client that shares one exact bucket with all of the account's.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 
 #include "delivery/own_pace.hpp"
@@ -18,7 +20,8 @@ class SharedPace : public Pace {
  public:
   using Log = std::function<void(LogLevel, const std::string&)>;
 
-  SharedPace(std::unique_ptr<RateStore> store, OwnPace own, const Options& options, Log log);
+  /// \param seed of the moments at which it asks again.
+  SharedPace(std::unique_ptr<RateStore> store, OwnPace own, const Options& options, Log log, std::uint64_t seed = 1);
 
   bool allows(TimePoint now, std::size_t wanted) override;
   std::size_t foresight() const override;
@@ -31,6 +34,7 @@ class SharedPace : public Pace {
 
  private:
   void listen(TimePoint now);
+  std::chrono::milliseconds turn();
   void lost(const std::string& why, TimePoint now);
 
   const std::unique_ptr<RateStore> store_;
@@ -38,6 +42,7 @@ class SharedPace : public Pace {
   const double burst_;
   const std::chrono::milliseconds longest_pause_;
   const Log log_;
+  std::mt19937_64 random_;
   OwnPace own_;  ///< For as long as the store is gone.
   bool gone_ = false;
   bool asking_ = false;
