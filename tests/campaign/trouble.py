@@ -46,8 +46,11 @@ KEPT_APART = "INTILERY_CAMPAIGN_NAMESPACES"
 UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
+stopped = threading.Event()
+
+
 class Hung(Exception):
-    """Something did not end in time."""
+    """Something did not end in time, or all is to end now."""
 
 
 class Reporter:
@@ -63,6 +66,7 @@ class Reporter:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                start_new_session=True,  # Ctrl-C is for the campaign, and the scheduler's share is a process's own
                 restore_signals=False,  # SIGXFSZ stays ignored, as in Python: a file size limit is an error, no death
             )
         self.accepted = 0
@@ -99,7 +103,7 @@ class Reporter:
         """Waits for something that this process says, or for its end."""
         limit = time.monotonic() + PATIENCE
         while not happened() and self.process.poll() is None:
-            if time.monotonic() > limit:
+            if time.monotonic() > limit or stopped.is_set():
                 raise Hung(what)
             with self._news:
                 self._news.wait(0.05)
@@ -186,7 +190,8 @@ class Run:
         return life
 
     def pause(self, least: float, most: float) -> None:
-        time.sleep(self.chance.uniform(least, most))
+        if stopped.wait(self.chance.uniform(least, most)):
+            raise Hung("the next trouble")
 
     def deliver_the_rest(self) -> None:
         """A last process takes over what lies in the spool, delivers it and ends."""
@@ -525,7 +530,7 @@ def play(scenario: Scenario, language: str, arguments: argparse.Namespace) -> li
             if scenario.play is clock_jumps and time.mktime(last) - time.mktime(first) < 86_400:
                 run.wrong.append("no timestamp jumped: this shows nothing")
         except Hung as hung:
-            run.wrong.append(f"waited {PATIENCE:g} s for {hung}")
+            run.wrong.append(f"waited {PATIENCE:g} s in vain, or was ended, before {hung}")
         finally:
             run.close()
         if run.wrong:
@@ -543,7 +548,8 @@ def apart(arguments: argparse.Namespace) -> None:
         probe = "ip link set lo up && iptables --wait -L -n && mount -t tmpfs probe /mnt"
         if subprocess.run([*unshare, "sh", "-c", probe], capture_output=True, check=False).returncode == 0:
             os.environ[KEPT_APART] = "yes"
-            os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
+            command = ["setpriv", "--pdeathsig", "KILL", *unshare, sys.executable, *sys.argv]
+            sys.exit(subprocess.run(command, check=False).returncode)
         os.environ[KEPT_APART] = ""
     if os.environ.get(KEPT_APART):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -560,7 +566,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the table into docs/proof.md")
     arguments = parser.parse_args()
     apart(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process stays behind
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # so that no process stays behind
+    signal.signal(signal.SIGINT, lambda *_: stopped.set())
 
     print(ROW.format(*HEADING), flush=True)
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in arguments.scenarios]
