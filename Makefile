@@ -56,6 +56,17 @@ bench: build/.bench ## Measure everything, other services' clients too, and writ
 bench-quick: build/.bench ## The same, less exact, to the terminal (two minutes).
 	python bench/run.py --quick
 
+.PHONY: packages packages-python packages-test packages-test-python
+packages: packages-python
+packages-test: packages-test-python
+
+packages-python:
+	packaging/wheels
+
+packages-test-python: .venv/.packages
+	packaging/system-packages packages
+	python -m pytest tests/packages/test_wheels.py
+
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
 
