@@ -100,6 +100,16 @@ audit: build/.audit ## Ask the registries what is known against anything that is
 bom: build build/.audit ## Write the software bill of materials, CycloneDX, into dist/.
 	python packaging/bill_of_materials.py dist/intilery.cdx.json
 	.venv/audit/bin/python -c "import sys; from cyclonedx.schema import SchemaVersion as V; from cyclonedx.validation.json import JsonStrictValidator as J; wrong = J(V.V1_5).validate_str(open(sys.argv[1]).read()); sys.exit(wrong and str(wrong))" dist/intilery.cdx.json
+.PHONY: packages packages-python packages-test packages-test-python
+packages: packages-python
+packages-test: packages-test-python
+
+packages-python:
+	packaging/wheels
+
+packages-test-python: .venv/.packages
+	packaging/system-packages packages
+	python -m pytest tests/packages/test_wheels.py
 
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
