@@ -74,6 +74,16 @@ packages-test-cpp: build/.cpp build/packages/.conan
 
 release-check: packages packages-test ## Whether what is in dist/ can be released: versions, contents, the same bytes twice.
 	python packaging/release_check.py
+.PHONY: packages packages-python packages-test packages-test-python
+packages: packages-python
+packages-test: packages-test-python
+
+packages-python:
+	packaging/wheels
+
+packages-test-python: .venv/.packages
+	packaging/system-packages packages
+	python -m pytest tests/packages/test_wheels.py
 
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
