@@ -8,7 +8,7 @@ core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
-.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick packages packages-node packages-cpp packages-test packages-test-node packages-test-cpp release-check docs clean
+.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick packages packages-python packages-node packages-cpp packages-test packages-test-python packages-test-node packages-test-cpp release-check docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -56,7 +56,10 @@ bench: build/.bench ## Measure everything, other services' clients too, and writ
 bench-quick: build/.bench ## The same, less exact, to the terminal (two minutes).
 	python bench/run.py --quick
 
-packages: packages-node packages-cpp ## Leave in dist/ what users install.
+packages: packages-python packages-node packages-cpp ## Leave in dist/ what users install.
+
+packages-python:
+	packaging/wheels
 
 packages-node: .venv/.packages node_modules/.packages
 	packaging/npm-package
@@ -64,7 +67,11 @@ packages-node: .venv/.packages node_modules/.packages
 packages-cpp: .venv/.packages
 	packaging/debian-packages
 
-packages-test: packages-test-node packages-test-cpp ## Install the packages in dist/ as users do, and use them.
+packages-test: packages-test-python packages-test-node packages-test-cpp ## Install the packages in dist/ as users do, and use them.
+
+packages-test-python: .venv/.packages
+	packaging/system-packages packages
+	python -m pytest tests/packages/test_wheels.py
 
 packages-test-node: build/packages/.nodes
 	node --test tests/packages/
@@ -74,17 +81,6 @@ packages-test-cpp: build/.cpp build/packages/.conan
 
 release-check: packages packages-test ## Whether what is in dist/ can be released: versions, contents, the same bytes twice.
 	python packaging/release_check.py
-.PHONY: packages packages-python packages-test packages-test-python
-packages: packages-python
-packages-test: packages-test-python
-
-packages-python:
-	packaging/wheels
-
-packages-test-python: .venv/.packages
-	packaging/system-packages packages
-	python -m pytest tests/packages/test_wheels.py
-
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
 

@@ -158,7 +158,7 @@ if (isMainThread) {
       OpenSSL: 'openssl',
       nghttp2: 'nghttp2',
     })) {
-      assert.ok(notice.includes(`[${name}]`), `NOTICE.md names ${name}`)
+      assert.ok(notice.includes(name), `NOTICE.md names ${name}`)
       assert.ok(licences.includes(source), `licences/${source} is there`)
     }
   })
