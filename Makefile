@@ -81,6 +81,7 @@ packages-test-cpp: build/.cpp build/packages/.conan
 
 release-check: packages packages-test ## Whether what is in dist/ can be released: versions, contents, the same bytes twice.
 	python packaging/release_check.py
+
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
 
