@@ -10,6 +10,7 @@ node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
 .PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' Makefile)
 .PHONY: help build test demo lint format sanitize faults campaign simulate fleets soak bench bench-quick docs clean
+.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick packages packages-python packages-node packages-cpp packages-test packages-test-python packages-test-node packages-test-cpp release-check docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -75,7 +76,10 @@ bench: build/.bench ## Measure everything, other services' clients too, and writ
 bench-quick: build/.bench ## The same, less exact, to the terminal (two minutes).
 	python bench/run.py --quick
 
-packages: packages-node packages-cpp ## Leave in dist/ what users install.
+packages: packages-python packages-node packages-cpp ## Leave in dist/ what users install.
+
+packages-python:
+	packaging/wheels
 
 packages-node: .venv/.packages node_modules/.packages
 	packaging/npm-package
@@ -83,7 +87,11 @@ packages-node: .venv/.packages node_modules/.packages
 packages-cpp: .venv/.packages
 	packaging/debian-packages
 
-packages-test: packages-test-node packages-test-cpp ## Install the packages in dist/ as users do, and use them.
+packages-test: packages-test-python packages-test-node packages-test-cpp ## Install the packages in dist/ as users do, and use them.
+
+packages-test-python: .venv/.packages
+	packaging/system-packages packages
+	python -m pytest tests/packages/test_wheels.py
 
 packages-test-node: build/packages/.nodes
 	node --test tests/packages/

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -78,8 +79,9 @@ def twice() -> Iterator[str]:
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in DIST.iterdir()}
 
     first = sums()
-    for folder in ("node", "npm", "debian"):
-        subprocess.run(["rm", "-rf", ROOT / "build/packages" / folder], check=True)
+    for folder in ("node", "npm", "debian", "python/cp*"):
+        for path in (ROOT / "build/packages").glob(folder):
+            shutil.rmtree(path)
     subprocess.run(["make", "packages"], cwd=ROOT, env={**os.environ, "CCACHE_DISABLE": "1"}, check=True)
     for name, digest in sums().items():
         if first.get(name) != digest:
