@@ -32,8 +32,8 @@ Case = dict[str, Any]
 Result = dict[str, Any]
 
 # Where a vector register ends, and by one more or less.
-BORDERS = [size + more for size in (16, 32, 64, 128) for more in (-2, -1, 0, 1)]
-CHARACTERS = [
+BORDERS: list[int] = [size + more for size in (16, 32, 64, 128) for more in (-2, -1, 0, 1)]
+CHARACTERS: list[str] = [
     *'"\\/\b\f\n\r\t\0\x1f\x7f',
     *"\x80\x85\xe9\u07ff\u0800\u2028\u2029\ufeff\ufffd\uffff\ud7ff\ue000",
     *"\U00010000\U0001f600\U0010ffff\U000e0001",
@@ -86,7 +86,7 @@ class Calls:
         if self._often(0.1):  # one character that is not plain, somewhere in a text of a register's size
             size = chance.choice(BORDERS)
             at = chance.randrange(size)
-            return "x" * at + chance.choice(CHARACTERS) + "y" * (size - at - 1)
+            return "".join(["x" * at, chance.choice(CHARACTERS), "y" * (size - at - 1)])
         size = chance.choice([0, 1, 1, 2, 3, 5, 8, 13, 21])
         plain = "abcXYZ 0129_-"
         return "".join(chance.choice(CHARACTERS if self._often(0.3) else plain) for _ in range(size))
