@@ -69,6 +69,7 @@ fleets: build/.cpp ## 10, 100 and 1,000 simulated processes on one account: the 
 
 soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
 	python tests/campaign/soak.py
+	nice -n 10 python tests/mutants/mutants.py
 
 bench: build/.bench ## Measure everything, other services' clients too, and write docs/performance.md (under twenty minutes).
 	python bench/run.py

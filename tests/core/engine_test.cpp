@@ -409,6 +409,25 @@ TEST_F(EngineTest, ARefusedBatchIsSplitUntilTheCulpritStandsAlone) {
   }
 }
 
+TEST_F(EngineTest, BothPartsOfASplitBatchMayHaveArrivedIfTheWholeMay) {
+  options.delivery = DeliveryMode::batch;
+  options.flush_at = 2;
+  begin();
+  track("a", "a1");
+  track("b", "b1");
+  step();
+  lose();
+  ASSERT_TRUE(advance(now + 1min));
+  answer(400);
+  run_now();
+  while (!transport.sent.empty()) answer(400);
+  for (const char* id : {"a1", "b1"}) {
+    EXPECT_EQ(fates[id].error, "rejected");
+    EXPECT_EQ(fates[id].arrived, Arrived::unknown);
+    EXPECT_EQ(fates[id].attempts, 3);
+  }
+}
+
 TEST_F(EngineTest, A413TeachesTheServersLimit) {
   options.delivery = DeliveryMode::batch;
   options.flush_at = 1;
@@ -1732,6 +1751,7 @@ TEST_F(EngineTest, DoesNotSendAReadThatNobodyWaitsForAnyMore) {
   const auto read = [&](const std::string& path, std::chrono::milliseconds patience) {
     engine->read({.path = path, .deadline = now + patience, .done = [&ended, path](ReadResult result) {
                     const std::string error = result.error ? result.error->code + " " : "";
+                    EXPECT_FALSE(result.error && result.error->message.empty());
                     ended.push_back(path + " " + error + std::to_string(result.status));
                   }});
   };

@@ -170,6 +170,20 @@ TEST(OwnPaceTest, A429HoldsEverythingBackForAsLongAsTheServerSays) {
   EXPECT_LE(*pace.next(start), start + 3'100ms);
 }
 
+TEST(OwnPaceTest, ClientsThatAreRefusedTogetherAgainComeBackApart) {
+  std::vector<TimePoint> back;
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    OwnPace pace(100, 500, 30s, seed, start);
+    for (const TimePoint moment : {start, start + 20s}) {
+      pace.take(moment);
+      pace.answered(false, moment);
+      pace.throttled(moment, 5s, moment);
+    }
+    back.push_back(*pace.next(start + 20s));
+  }
+  EXPECT_TRUE(back[0] != back[1] && back[1] != back[2] && back[0] != back[2]);
+}
+
 TEST(OwnPaceTest, AnAbsurdWishIsBounded) {
   OwnPace pace(100, 500, 30s, 1, start);
   pace.take(start);

@@ -19,7 +19,11 @@ const atBorders = fc
 const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 20 }), atBorders, odd)
 const name = text.filter((given) => given !== '')
 const key = fc.oneof(text, fc.constantFrom('', 'toJSON', 'a.b', 'a[0]', '0', '10', 'length', 'constructor', 'userId'))
-const instant = fc.date({ min: new Date('0000-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59.999Z'), noInvalidDate: true })
+const instant = fc.date({
+  min: new Date('0000-01-01T00:00:00Z'),
+  max: new Date('9999-12-31T23:59:59.999Z'),
+  noInvalidDate: true,
+})
 const leaf = fc.oneof(
   text,
   fc.double({ noNaN: true, noDefaultInfinity: true }),

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 from vector_calls import call, value_of
 
@@ -28,17 +27,34 @@ from intilery.testing import Sandbox
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ["python", "node", "cpp"]
 
+T = TypeVar("T")
 Case = dict[str, Any]
 Result = dict[str, Any]
 
 # Where a vector register ends, and by one more or less.
-BORDERS = [size + more for size in (16, 32, 64, 128) for more in (-2, -1, 0, 1)]
-CHARACTERS = [
+BORDERS: list[int] = [size + more for size in (16, 32, 64, 128) for more in (-2, -1, 0, 1)]
+CHARACTERS: list[str] = [
     *'"\\/\b\f\n\r\t\0\x1f\x7f',
     *"\x80\x85\xe9\u07ff\u0800\u2028\u2029\ufeff\ufffd\uffff\ud7ff\ue000",
     *"\U00010000\U0001f600\U0010ffff\U000e0001",
 ]
-KEYS = ["a", "b-c", "", " ", "$", "length", "__proto__", "constructor", "toJSON", "0", "10", "-1", "1.5", "é", "library"]
+KEYS = [
+    "a",
+    "b-c",
+    "",
+    " ",
+    "$",
+    "length",
+    "__proto__",
+    "constructor",
+    "toJSON",
+    "0",
+    "10",
+    "-1",
+    "1.5",
+    "é",
+    "library",
+]
 SMALL_OPTIONS: list[dict[str, Any]] = [
     {},
     {},
@@ -59,7 +75,7 @@ class Calls:
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
 
-    def _one(self, *makers: Callable[[], Any]) -> Any:
+    def _one(self, *makers: Callable[[], T]) -> T:
         return self._chance.choice(makers)()
 
     def _often(self, probability: float) -> bool:
@@ -70,7 +86,7 @@ class Calls:
         if self._often(0.1):  # one character that is not plain, somewhere in a text of a register's size
             size = chance.choice(BORDERS)
             at = chance.randrange(size)
-            return "x" * at + chance.choice(CHARACTERS) + "y" * (size - at - 1)
+            return "".join(["x" * at, chance.choice(CHARACTERS), "y" * (size - at - 1)])
         size = chance.choice([0, 1, 1, 2, 3, 5, 8, 13, 21])
         plain = "abcXYZ 0129_-"
         return "".join(chance.choice(CHARACTERS if self._often(0.3) else plain) for _ in range(size))
@@ -139,7 +155,9 @@ class Calls:
         return self._one(
             lambda: self._chance.randrange(first + year, last),
             lambda: self._chance.randrange(0, 2_000_000_000_000),
-            lambda: self._chance.choice([0, -1, 1, 999, 1000, -999, -1000, -86_400_000, -86_400_001, last, first + year]),
+            lambda: self._chance.choice(
+                [0, -1, 1, 999, 1000, -999, -1000, -86_400_000, -86_400_001, last, first + year]
+            ),
         )
 
     def identity(self, number: int) -> str:
@@ -159,7 +177,9 @@ class Calls:
 
     def case(self, number: int) -> Case:
         chance = self._chance
-        name = chance.choice(["identify", "track", "track", "page", "screen", "send", "send", "command", "start_journey"])
+        name = chance.choice(
+            ["identify", "track", "track", "page", "screen", "send", "send", "command", "start_journey"]
+        )
         if name == "command":
             name = chance.choice(["send_email", "send_sms", "send_print", "send_push"])
         args: dict[str, Any] = {}
@@ -185,7 +205,9 @@ class Calls:
         if name == "identify" and "$" not in args[field] and self._often(0.1):
             args[field]["marketingPreferences"] = self._one(
                 lambda: {"channels": [{"channel": "email", "subscribed": True}, self.object(1)]},
-                lambda: {"channels": [{"channel": chance.choice(["sms", "fax"]), "subscribed": chance.choice([True, 1])}]},
+                lambda: {
+                    "channels": [{"channel": chance.choice(["sms", "fax"]), "subscribed": chance.choice([True, 1])}]
+                },
                 lambda: self.value(2),
             )
             args[field] = dict(sorted(args[field].items()))
@@ -239,7 +261,10 @@ class Calls:
             args[field] = {"a": 1, self._chance.choice(["userId", "event", "assetId", "sentAt", "properties"]): 1}
 
         def far() -> None:
-            args["timestamp"] = {"$": "instant", "ms": self._chance.choice([253_402_300_800_000, 8_640_000_000_000_000])}
+            args["timestamp"] = {
+                "$": "instant",
+                "ms": self._chance.choice([253_402_300_800_000, 8_640_000_000_000_000]),
+            }
 
         self._one(ids, context, body, inside, inside, reserved, far)
 
@@ -285,7 +310,7 @@ def in_a_program(command: list[str], file: Path, before_send: bool) -> list[Resu
 
 
 def plain(result: Result, language: str) -> Result:
-    """Without what may differ: when it was sent, by which library, and what a language calls the kinds of its values."""
+    """Without what may differ: when it was sent, by which library, and what a language calls a kind of value."""
     if "wire" not in result:
         code, path, message = result["refused"]
         kind = r"(is a|must be .*, not|a key that is an?) [^,;]+"
@@ -319,7 +344,7 @@ def differences(given: list[Case]) -> list[str]:
                 del told[way]  # of several mistakes it meets another one first
         if len({json.dumps(result) for result in told.values()}) > 1:
             texts = {way: json.dumps(result) for way, result in told.items()}
-            same = len(os.path.commonprefix(list(texts.values())))
+            same = next((i for i, letters in enumerate(zip(*texts.values())) if len(set(letters)) > 1), 0)
             lines = [f"{way:24} {text[:12]} … {text[max(same - 60, 12) : same + 200]}" for way, text in texts.items()]
             found.append("\n".join([json.dumps(case), *lines]))
     return found

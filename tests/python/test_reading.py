@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from programs import start as start_program
-from test_vectors import value_of
+from vector_calls import value_of
 
 from intilery import AuthError, Client, ClosedError, DeliveryError, Event, Profile, TimeoutError, ValidationError
 from intilery.testing import Sandbox

@@ -16,6 +16,7 @@ from intilery.testing import Sandbox
 OTHERS = ("faults", "reading")  # have tests of their own
 FILES = [path for path in sorted((Path(__file__).parents[1] / "vectors").glob("*.json")) if path.stem not in OTHERS]
 
+
 def cases(path: Path) -> list[dict[str, Any]]:
     # Numbers as Python reads them: ints stay exact.
     loaded: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))

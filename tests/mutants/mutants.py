@@ -12,6 +12,7 @@ import argparse
 import collections
 import itertools
 import json
+import os
 import random
 import re
 import resource
@@ -37,6 +38,7 @@ RULES = [
 UNSEEN = re.compile(r"\s*(#|//|namespace|using|const std::lock_guard|.*prefetch\()")
 TESTS = ["engine_test", "lanes_test", "pace_test", "delivery_parts_test"]
 FILTER = "-RateStoreTest.*:DiagnoseTest.*"  # they have a Redis and a clock of their own
+SURVIVED = WORK / "survived.json"
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 
 
@@ -95,7 +97,8 @@ def bounded() -> None:
 
 def fate(mutant: Mutant, linking: list[str], originals: dict[str, tuple[str, str]]) -> tuple[str, str]:
     """invalid, same, killed or survived; and by which test."""
-    source = WORK / "tried" / mutant.file
+    tried = WORK / f"tried-{os.getpid()}"
+    source = tried / mutant.file
     source.parent.mkdir(parents=True, exist_ok=True)
     command, _ = compile_command(mutant.file)
 
@@ -115,7 +118,7 @@ def fate(mutant: Mutant, linking: list[str], originals: dict[str, tuple[str, str
         return "invalid", ""
     if code_of(output) == code:
         return "same", ""
-    program = WORK / "tried" / "tests"
+    program = tried / "tests"
     subprocess.run(["c++", "-o", str(program), str(output), *linking], check=True)
     run = [str(program), "--gtest_brief=1", "--gtest_fail_fast", f"--gtest_filter={FILTER}"]
     try:
@@ -150,6 +153,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--file", help="only rules in files whose name has this")
     parser.add_argument("--lines", help="all mutants of these lines (FROM-TO) of --file, for a closer look")
+    parser.add_argument("--again", action="store_true", help="only those that survived the last time")
     given = parser.parse_args()
 
     chance = random.Random(given.seed)
@@ -159,21 +163,23 @@ def main() -> int:
         by_line[mutant.file, mutant.line].append(mutant)
     places = sorted(by_line)
     chance.shuffle(places)
+    groups = [chance.sample(by_line[place], min(4, len(by_line[place]))) for place in places]
     if given.lines:
         first, last = map(int, given.lines.split("-"))
-        chosen = [mutant for place in sorted(by_line) if first <= place[1] <= last for mutant in by_line[place]]
-        given.count = len(chosen)
+        groups = [[mutant] for place in sorted(by_line) if first <= place[1] <= last for mutant in by_line[place]]
+    if given.again:
+        names = {tuple(entry) for entry in json.loads(SURVIVED.read_text())}
+        groups = [[mutant] for place in sorted(by_line) for mutant in by_line[place] if mutant[:4] in names]
     known = [tuple(entry[name] for name in ("file", "before", "after")) for entry in json.loads(EQUIVALENT.read_text())]
     linked = linking()
     originals: dict[str, tuple[str, str]] = {}
     told = collections.Counter[tuple[str, str]]()
     survivors = []
     tried = 0
-    for place in places if not given.lines else [None]:
-        if tried >= given.count:
+    for group in groups:
+        if tried >= given.count and not (given.lines or given.again):
             break
-        candidates = chosen if place is None else chance.sample(by_line[place], min(4, len(by_line[place])))
-        for mutant in candidates:
+        for mutant in group:
             kind, by = fate(mutant, linked, originals)
             if kind == "survived" and (mutant.file, mutant.before, mutant.after) in known:
                 kind = "equivalent"
@@ -185,9 +191,9 @@ def main() -> int:
             if kind == "survived":
                 print(f"       - {mutant.before}\n       + {mutant.after}", flush=True)
                 survivors.append(mutant)
-            if place is not None:
-                break
+            break
 
+    SURVIVED.write_text(json.dumps([mutant[:4] for mutant in survivors]))
     kinds = ["killed", "equivalent", "survived", "same", "invalid"]
     print(f"\nSeed {given.seed}\n\n| file | killed | equivalent | survived | same code | does not compile |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
