@@ -55,6 +55,8 @@ FUZZ_TARGET(answers) {
     must((verdict.kind == Verdict::Kind::refused) == refused, "success: false is a refusal");
     must(refused || verdict.may_have_arrived, "after a 2xx that says nothing it may have arrived");
   }
+  if (verdict.kind == Verdict::Kind::refused)
+    must(success || (response.status >= 300 && response.status < 500), "only an answer that says so refuses");
   static const std::set<int> retried{408, 425, 502, 503, 504, 500};
   if (retried.contains(response.status)) must(verdict.kind == Verdict::Kind::unavailable, "it is tried again");
   if (response.status == 429) must(verdict.kind == Verdict::Kind::throttled, "429 slows");

@@ -1,7 +1,8 @@
 """Runs the fuzz targets of build/fuzz, as many at once as are asked for, and says what came of it.
 
 From `make fuzz`: FUZZ_SECONDS for each target (default 3600), FUZZ_TARGETS (names, default all), FUZZ_JOBS at once
-(default 2). What breaks a property or crashes is left in tests/fuzz/findings/TARGET, where the ordinary tests replay it.
+(default 2). What breaks a property or crashes is left in tests/fuzz/findings/TARGET, where the ordinary tests replay
+it.
 """
 
 from __future__ import annotations

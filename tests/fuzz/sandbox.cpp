@@ -133,7 +133,9 @@ FUZZ_TARGET(sandbox) {
   } else if (kind == 'g') {
     const Answer answer = caller.ask("GET", base + safe_target(in.rest()));
     must(answer.status >= 200 && answer.status < 500, "a read is answered");
-    must(json::accept(answer.body), "as JSON");
+    // By httplib, which knows what is no address, and takes the headers behind it for requests.
+    const bool by_httplib = answer.status >= 400 && (answer.body.empty() || answer.body.starts_with("HTTP/1.1 4"));
+    must(by_httplib || json::accept(answer.body), "as JSON");
   } else if (kind == 'p' || kind == 'P') {
     const std::string path = safe_target(in.line());
     std::string_view body = in.rest();

@@ -173,6 +173,7 @@ class RedisRateStore::Connection {
       std::string why(reply->str, reply->len);
       // Redis repeats the arguments of a command that it does not have.
       const bool tells = !address_.password.empty() && why.find(address_.password) != std::string::npos;
+      if (why.empty()) why = "an error without words";
       throw Failed{tells ? "it refuses the login" : std::move(why)};
     }
     return reply;

@@ -93,6 +93,9 @@ Verdict judge(const transport::Response& response, Route route, std::int64_t uni
   const std::string said = server_message(answer, secrets);
   const std::string with_words = status_text(status) + (said.empty() ? "" : ": " + said);
   if (status >= 200 && status < 300) return judge_success(response, answer, secrets);
+  if (status < 200) {  // no answer to a request ends with such a status
+    return verdict(Kind::unavailable, "invalid_answer", "the server answered " + status_text(status), true);
+  }
   if (status >= 300 && status < 400) {
     return verdict(
         Kind::refused, "redirected",

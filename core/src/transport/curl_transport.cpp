@@ -105,12 +105,14 @@ class Exchange {
     long request_size = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &request_size);
     response_.sent = request_size > 0;
-    if (result == CURLE_OK || response_.body_cut) {
+    const bool answered = status != 0;  // libcurl takes some status lines that say none for an answer
+    if (answered && (result == CURLE_OK || response_.body_cut)) {
       response_.status = static_cast<int>(status);
     } else {
       response_.failure = failure_of(result);
       const bool ended = result == CURLE_SEND_FAIL_REWIND || result == CURLE_ABORTED_BY_CALLBACK;
-      response_.detail = ended ? "the connection ended without an answer"
+      response_.detail = ended                ? "the connection ended without an answer"
+                         : result == CURLE_OK ? "the answer says no status"
                          : header_bytes_ > longest_header
                              ? "the answer's header is longer than any that makes sense"
                              : detail_of(result, error_[0] != '\0' ? error_.data() : curl_easy_strerror(result), trust);
