@@ -9,8 +9,6 @@ python_files := $(shell find bindings/python python -type f -not -name '*.pyc') 
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
 .PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' Makefile)
-.PHONY: help build test demo lint format sanitize faults campaign simulate fleets soak bench bench-quick docs clean
-.PHONY: help build test demo lint format sanitize faults campaign soak bench bench-quick packages packages-python packages-node packages-cpp packages-test packages-test-python packages-test-node packages-test-cpp release-check docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets.
@@ -59,17 +57,14 @@ properties: build ## The property tests with 20 times the examples, and 20,000 c
 	for seed in $$(shuf -i 1-1000000 -n 10); do python tests/python/agreement.py --seed $$seed --cases 2000 || exit 1; done
 
 mutants: build/.cpp build/.mutants ## Break the delivery rules in 80 ways, one at a time; the core's tests must notice (twenty minutes).
-	nice -n 10 python tests/mutants/run.py
+	nice -n 10 python tests/mutants/mutants.py
+
 simulate: build/.cpp ## Random programs of the real client on a simulated machine; SIM_SECONDS=60, or SIM_SEEDS=1000 from SIM_SEED=1.
 	build/cmake/tests/simulator/intilery_simulator many --seed $(or $(SIM_SEED),1) $(if $(SIM_SEEDS),--seeds $(SIM_SEEDS),--seconds $(or $(SIM_SECONDS),60))
 
 fleets: build/.cpp ## 10, 100 and 1,000 simulated processes on one account: the table of docs/fleets.md (two minutes).
 	build/cmake/tests/simulator/intilery_simulator fleets > build/fleets.md
 	python tests/simulator/fill_table.py build/fleets.md docs/fleets.md
-
-soak: build ## 1,000 events a second from each language for ten minutes, with 20 % faults: memory must be flat.
-	python tests/campaign/soak.py
-	nice -n 10 python tests/mutants/mutants.py
 
 bench: build/.bench ## Measure everything, other services' clients too, and write docs/performance.md (under twenty minutes).
 	python bench/run.py
@@ -109,16 +104,6 @@ audit: build/.audit ## Ask the registries what is known against anything that is
 bom: build build/.audit ## Write the software bill of materials, CycloneDX, into dist/.
 	python packaging/bill_of_materials.py dist/intilery.cdx.json
 	.venv/audit/bin/python -c "import sys; from cyclonedx.schema import SchemaVersion as V; from cyclonedx.validation.json import JsonStrictValidator as J; wrong = J(V.V1_5).validate_str(open(sys.argv[1]).read()); sys.exit(wrong and str(wrong))" dist/intilery.cdx.json
-.PHONY: packages packages-python packages-test packages-test-python
-packages: packages-python
-packages-test: packages-test-python
-
-packages-python:
-	packaging/wheels
-
-packages-test-python: .venv/.packages
-	packaging/system-packages packages
-	python -m pytest tests/packages/test_wheels.py
 
 docs: build ## Build the documentation site, references and all; a broken link is an error.
 	packaging/site/build
@@ -176,9 +161,12 @@ build/.bench: build/.cpp build/.python build/.node build/.bench-packages $(wildc
 build/.mutants: .venv/.packages $(wildcard core/src/delivery/*.cpp core/src/queue/lanes.cpp)
 	python -m pip install --disable-pip-version-check -q --group mutants
 	@rm -rf build/mutants && touch $@
+
 build/.audit: .venv/.packages node_modules/.packages pyproject.toml
 	[ -x .venv/audit/bin/python ] || python -m venv --without-pip .venv/audit
 	PIP_PYTHON=.venv/audit/bin/python python -m pip install --disable-pip-version-check -q --group audit
+	@mkdir -p $(@D) && touch $@
+
 build/.fuzz: packaging/system-packages CMakeLists.txt CMakePresets.json $(core_files) $(wildcard tests/fuzz/*.cpp tests/fuzz/*.hpp)
 	packaging/system-packages fuzz
 	cmake --preset fuzz > /dev/null
