@@ -56,7 +56,7 @@ properties: build ## The property tests with 20 times the examples, and 20,000 c
 	INTILERY_EXAMPLES=20 node --test tests/node/properties.test.mjs
 	for seed in $$(shuf -i 1-1000000 -n 10); do python tests/python/agreement.py --seed $$seed --cases 2000 || exit 1; done
 
-mutants: build/.cpp build/.mutants ## Break the delivery rules in 80 ways, one at a time; the core's tests must notice (twenty minutes).
+mutants: build/.cpp build/.mutants ## Break the delivery rules in 80 ways, one at a time; the core's tests must notice (ten minutes and more).
 	nice -n 10 python tests/mutants/mutants.py
 
 simulate: build/.cpp ## Random programs of the real client on a simulated machine; SIM_SECONDS=60, or SIM_SEEDS=1000 from SIM_SEED=1.

@@ -93,6 +93,7 @@ def symbols_of(object_file: Path) -> str:
 
 def bounded() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))  # even if this program is stopped
 
 
 def fate(mutant: Mutant, linking: list[str], originals: dict[str, tuple[str, str]]) -> tuple[str, str]:
