@@ -18,8 +18,9 @@ constexpr double least_first = 0.1;  ///< Of the account's rate, after the first
 /// Of the account's rate, as long as anything is served between two 429s: a server that says 429 now and then for
 /// reasons of its own must not bring a client to a standstill. Where nothing is, many clients share the account.
 constexpr double least = 1.0 / 16;
-constexpr double kept_in_a_row = 0.5;  ///< Of the rate, after a 429 with nothing served since the last.
-constexpr double growth = 0.005;       ///< Of the account's rate, each second.
+constexpr double kept_in_a_row = 0.5;   ///< Of the rate, after a 429 with nothing served since the last.
+constexpr double lowest = 1.0 / 1'000;  ///< Of the account's rate, ever.
+constexpr double growth = 0.005;        ///< Of the account's rate, each second.
 /// Of the account's rate: below it, growth is less, so that many clients do not outgrow the account at once again. With
 /// the power 1 the 429s rise with their number; with 2 they do not, but who has little never catches up.
 constexpr double small = 1.0 / 8;
@@ -37,8 +38,7 @@ OwnPace::OwnPace(double rate, double burst, milliseconds longest, std::uint64_t 
       bucket_(rate, burst, now),
       random_(seed),
       least_(least * rate),
-      // So that it asks again within the longest pause.
-      lowest_(std::min(least_, 1 / std::max(0.001, seconds(longest)))),
+      lowest_(lowest * rate),
       full_at_(now) {}
 
 double OwnPace::rate(TimePoint now) const {
