@@ -16,7 +16,8 @@ class Ledger:
 
     Every event carries its user's running number `n`, from 0 on, and a `mark` made of user and number, in its
     properties or traits; a command has them as merge data. With `gaps`, who sends may be killed: a number may be
-    missing, and a second copy says nothing of what the next process knew. All times are the server's, in seconds.
+    missing, and a second copy, which may be read long after its sender gave it up, says nothing of what the client
+    knew. All times are the server's, in seconds.
     """
 
     def __init__(self, gaps: bool = False) -> None:
@@ -76,7 +77,7 @@ class Ledger:
                 self._unanswered[message.id] = "lost"
                 continue
             self._unanswered.pop(message.id, None)
-            if message.action == "identify":
+            if message.action == "identify" and not (self._gaps and self._identified.get(message.user) is not None):
                 self._identified[message.user] = now
 
     def _store(self, message: Message) -> None:
@@ -111,6 +112,8 @@ class Ledger:
 
     def _check_settled(self, message: Message, now: float | None) -> None:
         self.commands += 1
+        if self._gaps and message.user not in self._identified:
+            return  # the call that would have identified it raised
         acknowledged = self._identified.get(message.user)
         if acknowledged is None or now is None:  # or both are in one request
             self.violation("a command before its user's identify was acknowledged", message.id)

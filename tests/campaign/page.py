@@ -27,22 +27,33 @@ def machine() -> str:
     )
 
 
+def shown(cells: Iterable[object]) -> list[str]:
+    """A row's cells as text; whole numbers with commas."""
+    return [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells]
+
+
 def table(heading: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    """A table in Markdown; whole numbers with commas."""
+    """A table in Markdown."""
+    lines = [list(heading)]
+    lines += [["---"] * len(lines[0]), *map(list, rows)]
+    return "\n".join(f"| {' | '.join(shown(line))} |" for line in lines)
 
-    def line(cells: Iterable[object]) -> str:
-        return "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |"
 
-    heading = list(heading)
-    return "\n".join([line(heading), line(["---"] * len(heading)), *map(line, rows)])
+def rows(name: str) -> list[list[str]]:
+    """The rows of the table that the page has at the place of that name."""
+    lines = [line for line in _parts(name)[1].splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def write(name: str, text: str) -> None:
-    """Puts a text between the page's marks of that name."""
-    begin, end = f"<!-- {name}: made -->", f"<!-- {name}: end -->"
-    page = PAGE.read_text()
-    before, found, rest = page.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
+    """Puts a text at the page's place of that name."""
+    before, _, after = _parts(name)
+    PAGE.write_text(f"{before}\n\n{text}\n\n{after}")
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """The page up to the mark before the place, what is there, and the page from the mark behind it on."""
+    found = re.fullmatch(f"(.*<!-- {name}: made -->)(.*)(<!-- {name}: end -->.*)", PAGE.read_text(), re.DOTALL)
+    if not found:
         raise SystemExit(f"{PAGE} has no place for {name}")
-    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
+    return found[1], found[2], found[3]

@@ -31,7 +31,7 @@ void send(intilery::Client& client, int life, int note, int number) {
   // In one order over all lives: an event's number is above those of the lives before.
   const int block = number / 50;
   const int place = number % 50;
-  const std::string user = "user-" + std::to_string((place < 2 ? block : number) % users);
+  const std::string user = "user-" + std::to_string((life + (place < 2 ? block : number)) % users);
   const std::string n = std::to_string(life * 1'000'000 + number);
   const std::string id = user + ":" + n;
   const json values{{"n", life * 1'000'000 + number},
@@ -61,8 +61,8 @@ int main(int count, char** arguments) {
     std::chrono::milliseconds early{-1};
     if (rate > 0) {
       const auto due = start + std::chrono::microseconds(std::int64_t{number} * 1'000'000 / rate);
-      early = std::max(std::chrono::milliseconds{0}, std::chrono::ceil<std::chrono::milliseconds>(
-                                                         due - std::chrono::steady_clock::now()));
+      early = std::max(std::chrono::milliseconds{0},
+                       std::chrono::ceil<std::chrono::milliseconds>(due - std::chrono::steady_clock::now()));
     }
     pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
     if (poll(&input, 1, static_cast<int>(early.count())) > 0) break;

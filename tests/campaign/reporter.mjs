@@ -16,7 +16,7 @@ const told = (error, receipt) => {
 const send = (client, number) => {
   // In one order over all lives: an event's number is above those of the lives before.
   const [block, place] = [Math.floor(number / 50), number % 50]
-  const userId = `user-${(place < 2 ? block : number) % USERS}`
+  const userId = `user-${(life + (place < 2 ? block : number)) % USERS}`
   const n = life * 1_000_000 + number
   const messageId = `${userId}:${n}`
   const values = { n, mark: `${userId}/${n}/é😀`, note: 'x'.repeat(note) }

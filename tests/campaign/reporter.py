@@ -43,7 +43,8 @@ def told(receipt: Receipt) -> None:
 def send(client: Client, number: int) -> None:
     # In one order over all lives: an event's number is above those of the lives before.
     block, place = divmod(number, 50)
-    user = f"user-{(block if place < 2 else number) % USERS}"
+    # Each life identifies another user first: a command takes half a second, longer than many a life.
+    user = f"user-{(LIFE + (block if place < 2 else number)) % USERS}"
     n = LIFE * 1_000_000 + number
     message_id = f"{user}:{n}"
     values = {"n": n, "mark": f"{user}/{n}/é😀", "note": "x" * NOTE}

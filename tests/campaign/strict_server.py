@@ -67,11 +67,18 @@ class Journal:
         """Tells what the servers before this one did."""
         last: dict[int, list[Message]] = {}
         self._file.seek(0)
+        whole = 0
         with open(self._file.fileno(), "rb", closefd=False) as file:
-            for line in file:
+            while line := file.readline():
+                if not line.endswith(b"\n"):
+                    break
                 record = json.loads(line)
+                body = file.read(record.get("size", 0))
+                if len(body) < record.get("size", 0):
+                    break
+                whole += len(line) + len(body)
                 if "action" in record:
-                    messages = last[record["connection"]] = read(record["action"], file.read(record["size"]))
+                    messages = last[record["connection"]] = read(record["action"], body)
                     ledger.stored(messages)
                 elif "connection" in record:
                     ledger.answered(last[record["connection"]], True, record["time"])
@@ -79,6 +86,7 @@ class Journal:
                     for messages in last.values():
                         ledger.answered(messages, False, record["time"])
                     last.clear()
+        self._file.truncate(whole)  # a server killed while it wrote had stored nothing of that, nor answered
         self._write({"time": time.monotonic()})
         for messages in last.values():
             ledger.answered(messages, False, time.monotonic())
