@@ -224,7 +224,7 @@ describe('its binaries', { skip: process.platform !== 'linux' }, () => {
     const nodeApi = new Set(Object.values(require('node-api-headers').symbols.v8).flat())
     for (const file of found()) {
       // Weak ones (w) may be missing.
-      const asked = lines('nm', '-D', '--undefined-only', file).filter((line) => !/@GLIBC_| w /.test(line))
+      const asked = lines('nm', '-D', '--undefined-only', file).filter((line) => !/@GLIBC_|\bw /.test(line))
       const names = asked.map((line) => line.trim().split(' ').pop())
       assert.deepEqual(
         names.filter((name) => !nodeApi.has(name)),
