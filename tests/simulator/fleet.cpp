@@ -381,7 +381,7 @@ void row(const char* what, const Fleet& fleet) {
 int fleets(std::size_t only) {
   std::puts(
       "| processes | rate | load | events/s delivered | rate used | answered 429 | Jain | share, least to most | delay "
-      "p50 | p99 |");
+      "p50 | p99 | late |");
   std::puts("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
   const Duration time = 10min;
   for (const std::size_t n : {10, 100, 1'000}) {
