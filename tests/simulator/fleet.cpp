@@ -370,7 +370,7 @@ void row(const char* what, const Fleet& fleet) {
               fleet.shares ? "store" : "alone", what, static_cast<double>(share.delivered) / seconds(fleet.time),
               100 * share.used, 100 * share.refused, share.jain, share.least, share.most, time_text(share.p50).c_str(),
               time_text(share.p99).c_str());
-  if (fleet.joins_late > 0s) std::printf(" late: %.2f |", share.late);
+  fleet.joins_late > 0s ? std::printf(" %.2f |", share.late) : std::printf(" |");
   if (share.failed > 0) std::printf(" %zu failed", share.failed);
   std::puts("");
   std::fflush(stdout);
@@ -381,8 +381,8 @@ void row(const char* what, const Fleet& fleet) {
 int fleets(std::size_t only) {
   std::puts(
       "| processes | rate | load | events/s delivered | rate used | answered 429 | Jain | share, least to most | delay "
-      "p50 | p99 |");
-  std::puts("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+      "p50 | p99 | late |");
+  std::puts("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
   const Duration time = 10min;
   for (const std::size_t n : {10, 100, 1'000}) {
     if (only != 0 && n != only) continue;

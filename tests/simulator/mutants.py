@@ -62,7 +62,7 @@ MUTANTS = [
         "Retry-After is not heard",
         "core/src/delivery/own_pace.cpp",
         "wish.value_or(usual_pause(account_rate_, burst_))",
-        "usual_pause(account_rate_, burst_)",
+        "wish.value_or(usual_pause(account_rate_, burst_)) / 4",
     ),
     (
         "a closing client forgets what its spool holds",
@@ -91,8 +91,8 @@ MUTANTS = [
     (
         "the queue has no bound",
         "core/src/queue/bounded_queue.cpp",
-        "if (bytes_ > 0 && bytes_ + footprint > max_bytes_) return Push::full;",
-        "",
+        "bytes_ + footprint > max_bytes_) return Push::full;",
+        "bytes_ + footprint > 10 * max_bytes_) return Push::full;",
     ),
     (
         "spool files sort by the clock alone",
