@@ -337,11 +337,11 @@ def no_memory(run: Run) -> None:
     for _ in range(run.troubles):
         life.wait_for_deliveries(20)
         run.server.send_signal(signal.SIGSTOP)
-        size = int(Path(f"/proc/{life.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
-        before = resource.prlimit(life.process.pid, resource.RLIMIT_AS)
-        resource.prlimit(life.process.pid, resource.RLIMIT_AS, (size + 4_000_000, before[1]))
-        life.wait_for_refusals(50, seconds=1.5 if run.short else 4)
-        if life.process.poll() is None:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may end at any moment
+            size = int(Path(f"/proc/{life.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+            before = resource.prlimit(life.process.pid, resource.RLIMIT_AS)
+            resource.prlimit(life.process.pid, resource.RLIMIT_AS, (size + 4_000_000, before[1]))
+            life.wait_for_refusals(50, seconds=1.5 if run.short else 4)
             resource.prlimit(life.process.pid, resource.RLIMIT_AS, before)
         run.server.send_signal(signal.SIGCONT)
         if life.process.poll() is not None:
