@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def fuzz(target: str, seconds: int) -> dict[str, object]:
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     log = BUILD / f"{target}.log"
-    with log.open("wb") as out:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with log.open("wb") as out, tempfile.TemporaryDirectory(prefix="intilery-fuzz-", dir=memory) as temporary:
+        environment["TMPDIR"] = temporary
         code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=environment, check=False).returncode
     text = log.read_text(errors="replace")
     if code != 0:
