@@ -125,7 +125,6 @@ class JsonWriter {
   }
   /// Closes it. Each element was followed by a comma, the last of which becomes the brace.
   char* close(char* at, char brace) {
-    assert(depth_ > 0);
     --depth_;
     if (at[-1] == ',') --at;
     *at = brace;
