@@ -89,14 +89,11 @@ class Intilery(ConanFile):
     def package_info(self) -> None:
         library = self.cpp_info.components["intilery"]
         library.libs = ["intilery"]
+        # Those that Conan brings; of the system's own (platform_requires) it knows nothing to pass on.
         library.requires = [
-            "nlohmann_json::nlohmann_json",
-            "libcurl::libcurl",
-            "simdjson::simdjson",
-            "sqlite3::sqlite3",
-            "hiredis::hiredis",
-            "re2::re2",
-            "libyaml::libyaml",
+            f"{package.ref.name}::{package.ref.name}"
+            for requirement, package in self.dependencies.host.items()
+            if requirement.direct and requirement.visible
         ]
         if self.options.shared:
             library.defines = ["INTILERY_SHARED"]

@@ -161,7 +161,9 @@ def test_conan_makes_a_package_that_its_test_program_uses(tmp_path: Path) -> Non
     profile = tmp_path / "system"
     profile.write_text(
         "include(detected)\n[settings]\ncompiler.cppstd=20\n[conf]\ntools.gnu:pkg_config=pkg-config\n"
-        "tools.cmake.cmaketoolchain:generator=Ninja\n[platform_tool_requires]\ncmake/3.25.1\n[platform_requires]\n"
+        "tools.cmake.cmaketoolchain:generator=Ninja\ntools.cmake.cmaketoolchain:user_presets=\n"
+        f"tools.cmake.cmake_layout:test_folder={tmp_path}\n"
+        "[platform_tool_requires]\ncmake/3.25.1\n[platform_requires]\n"
         + "".join(f"{name}/{version}\n" for name, version in found.items())
     )
     said = run(
