@@ -133,7 +133,7 @@ def tested(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tested")
     run(BUILT / python / "bin/python", "-m", "venv", folder)
     packages = ["pytest>=8", "hypothesis", "numpy", "pandas"]
-    run(folder / "bin/python", "-m", "pip", "install", "-q", wheel(python), *packages, timeout=600)
+    run(folder / "bin/python", "-m", "pip", "install", "-q", f"{wheel(python)}[data]", *packages, timeout=600)
     return folder / "bin/python"
 
 
