@@ -140,7 +140,7 @@ def tested(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_projects_tests_pass_on_the_installed_wheel(tested: Path) -> None:
     names = ("client", "values", "vectors", "asyncio", "spool", "options")
     files = [f"tests/python/test_{name}.py" for name in names]
-    ended = run(tested, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, timeout=1200)
+    ended = run(tested, "-m", "pytest", "-p", "no:cacheprovider", *files, timeout=1200)
     assert re.search(r"\d+ passed", ended), ended
 
 

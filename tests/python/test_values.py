@@ -78,7 +78,7 @@ UTC = datetime.timezone.utc
         (numpy.bool_(True), True),
         (numpy.str_("x"), "x"),
         (numpy.datetime64("2019-11-18T13:30:11"), "2019-11-18T13:30:11"),
-        (numpy.datetime64("NaT"), None),
+        (numpy.datetime64("NaT", "ns"), None),
         (numpy.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
         (pandas.Timestamp("2019-11-18T13:30:11Z"), "2019-11-18T13:30:11.000Z"),
         (pandas.NaT, None),
