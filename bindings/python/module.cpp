@@ -114,7 +114,7 @@ py::tuple flush(const py::object& self, const py::object& timeout, const py::obj
   OpenClient* client = find(self.ptr());
   if (client == nullptr) opened(self.ptr());  // throws
   GilWaiting waiting(given_up);
-  return flush_tuple(client->core->flush(timeout_of(timeout), waiting));
+  return flush_tuple(client->core->flush(timeout_of(timeout), waiting));  // NOLINT(clang-analyzer-core.CallAndMessage)
 }
 
 py::tuple close(const py::object& self, const py::object& timeout, const py::object& given_up) {

@@ -16,7 +16,6 @@ namespace intilery::python {
 
 namespace {
 
-using event::BadValue;
 using event::JsonWriter;
 
 /// Forgets why Python could not do something, unless memory ran out: that is no mistake in the value.
@@ -83,7 +82,7 @@ class Walker {
 
   /// Remembers a container while it is written, and refuses what is too deep.
   void enter(PyObject* container) {
-    const auto depth = static_cast<std::size_t>(out_.depth() + 1);
+    const auto depth = static_cast<std::size_t>(out_.depth()) + 1;
     const auto open = ancestors_.begin() + std::min(depth, ancestors_.size());
     if (std::find(ancestors_.begin(), open, container) != open) event::refuse_cycle();
     if (depth >= ancestors_.size()) event::refuse_depth();

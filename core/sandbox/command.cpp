@@ -85,7 +85,7 @@ int run_sandbox_command(const std::string& name, const std::vector<std::string>&
     options.visible_after = std::chrono::milliseconds(std::llround(visible_after * 1000));
     if (!faults.empty()) options.faults = file_or_text(faults);
     Sandbox sandbox(std::move(options));
-    std::cout << sandbox.url() << std::endl;
+    std::cout << sandbox.url() << '\n' << std::flush;
     wait_for_signal();
     return 0;
   } catch (const std::invalid_argument& error) {

@@ -60,7 +60,7 @@ void EventStore::add(const Call& call) {
                (user_id.empty() ? ",\"anonymousId\":" : ",\"userId\":") + quoted(who) +
                ",\"rawData\":{\"action\":" + quoted(call.action) + ",";
   event.json += call.raw.substr(call.raw.find('{') + 1);
-  event.json += "}";
+  event.json += '}';
 
   const auto place = static_cast<std::uint32_t>(count());
   const auto later = [&](const Index& index) {

@@ -267,9 +267,8 @@ struct HttpServer::Impl {
     incoming.body = request.body;
     HttpAnswer answer = handler(std::move(incoming));
     response.status = answer.status;
-    for (const auto& [name, value] : answer.headers) response.set_header(name.c_str(), value.c_str());
-    response.set_content(std::move(answer.body), answer.content_type.c_str());
-    answer.body.clear();
+    for (const auto& [name, value] : answer.headers) response.set_header(name, value);
+    response.set_content(answer.body, answer.content_type);
     current_connection->answer = std::move(answer);
   }
 };

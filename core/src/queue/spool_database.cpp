@@ -61,7 +61,7 @@ fs::path new_name(const fs::path& folder) {
   std::error_code failed;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, failed)) {
     if (entry.path().extension() != spool_extension) continue;
-    moment = std::max<std::int64_t>(moment, std::atoll(entry.path().filename().string().c_str()) + 1);
+    moment = std::max<std::int64_t>(moment, std::strtoll(entry.path().filename().c_str(), nullptr, 10) + 1);
   }
   std::random_device random;
   char text[64];
