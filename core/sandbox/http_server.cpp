@@ -269,6 +269,7 @@ struct HttpServer::Impl {
     response.status = answer.status;
     for (const auto& [name, value] : answer.headers) response.set_header(name, value);
     response.set_content(answer.body, answer.content_type);
+    answer.body.clear();  // what the connection keeps is how it ends
     current_connection->answer = std::move(answer);
   }
 };
