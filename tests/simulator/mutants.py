@@ -97,7 +97,7 @@ MUTANTS = [
     (
         "spool files sort by the clock alone",
         "core/src/queue/spool_database.cpp",
-        "moment = std::max<std::int64_t>(moment, std::atoll(entry.path().filename().string().c_str()) + 1);",
+        "moment = std::max<std::int64_t>(moment, std::strtoll(entry.path().filename().c_str(), nullptr, 10) + 1);",
         "",
     ),
     (
