@@ -3,7 +3,6 @@
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -71,36 +70,23 @@ Delivery call_either_way(Client& client, const ordered_json& test) {
 /// \param arguments the file of cases, and "before_send" if one is to look on that changes nothing.
 int main(int count, char** arguments) {
   testing::Sandbox sandbox({.rate_limit = 0, .max_request_bytes = 100'000'000});
-  std::map<std::string, std::unique_ptr<Client>> clients;
+  VectorClients clients(sandbox.url(), count > 2);
   std::map<std::string, std::string> bodies;
   std::vector<json> results;
   std::ifstream file(arguments[1]);
   for (std::string line; std::getline(file, line);) {
     const ordered_json test = ordered_json::parse(line);
-    std::unique_ptr<Client>& client = clients[test.at("options").dump()];
-    if (!client) {
-      Options options{.client_id = "hea",
-                      .account_id = "hea",
-                      .brand_id = "HEA",
-                      .auth_token = "sandbox-token",
-                      .endpoint = sandbox.url(),
-                      .delivery = DeliveryMode::event,
-                      .rate_limit = 1e6,
-                      .burst = 1e6};
-      if (count > 2) options.before_send = [](json message) { return message; };
-      for (const auto& [name, value] : test.at("options").items()) set_option(options, name, value_of(value));
-      client = std::make_unique<Client>(std::move(options));
-    }
+    Client& client = clients.with(test.at("options"));
     json result;
     try {
-      result["id"] = call_either_way(*client, test).message_id();
+      result["id"] = call_either_way(client, test).message_id();
     } catch (const ValidationError& error) {
       result["refused"] = {error.code(), error.path(), error.what()};
     } catch (const NotForCpp&) {
     }
     results.push_back(std::move(result));
   }
-  for (auto& [options, client] : clients) client->close();
+  clients.close();
   for (const auto& request : sandbox.requests()) bodies[json::parse(request.body).at("messageId")] = request.body;
   for (json& result : results) {
     if (result.contains("id")) result = {{"wire", bodies.at(result.at("id"))}};

@@ -3,9 +3,12 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "intilery/intilery.hpp"
 
@@ -107,5 +110,38 @@ inline Delivery call(Client& client, const std::string& name, const ordered_json
     return client.start_journey(user, text("journeyId"), text("stepId"), value("data"), options);
   throw std::invalid_argument("no call: " + name);
 }
+
+/// The clients that make the cases' calls: one for each set of options.
+class VectorClients {
+ public:
+  /// \param watched whether a `before_send` looks on that changes nothing.
+  VectorClients(std::string endpoint, bool watched) : endpoint_(std::move(endpoint)), watched_(watched) {}
+
+  Client& with(const ordered_json& options) {
+    std::unique_ptr<Client>& client = clients_[options.dump()];
+    if (!client) {
+      Options all{.client_id = "hea",
+                  .account_id = "hea",
+                  .brand_id = "HEA",
+                  .auth_token = "sandbox-token",
+                  .endpoint = endpoint_,
+                  .delivery = DeliveryMode::event,
+                  .rate_limit = 1e6,
+                  .burst = 1e6};
+      if (watched_) all.before_send = [](json message) { return message; };
+      for (const auto& [name, value] : options.items()) set_option(all, name, value_of(value));
+      client = std::make_unique<Client>(std::move(all));
+    }
+    return *client;
+  }
+  void close() {
+    for (auto& [options, client] : clients_) client->close();
+  }
+
+ private:
+  const std::string endpoint_;
+  const bool watched_;
+  std::map<std::string, std::unique_ptr<Client>> clients_;
+};
 
 }  // namespace intilery

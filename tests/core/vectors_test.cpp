@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <map>
-#include <memory>
 #include <tuple>
 
 #include "intilery/testing.hpp"
@@ -33,24 +31,6 @@ class Vectors : public ::testing::TestWithParam<std::tuple<std::string, bool>> {
  protected:
   Vectors() : sandbox_({.rate_limit = 0, .max_request_bytes = 100'000'000}) {}
 
-  Client& client_with(const ordered_json& options) {
-    std::unique_ptr<Client>& client = clients_[options.dump()];
-    if (!client) {
-      Options all{.client_id = "hea",
-                  .account_id = "hea",
-                  .brand_id = "HEA",
-                  .auth_token = "sandbox-token",
-                  .endpoint = sandbox_.url(),
-                  .delivery = DeliveryMode::event,
-                  .rate_limit = 1e6,
-                  .burst = 1e6};
-      if (std::get<1>(GetParam())) all.before_send = [](json message) { return message; };
-      for (const auto& [name, value] : options.items()) set_option(all, name, value_of(value));
-      client = std::make_unique<Client>(std::move(all));
-    }
-    return *client;
-  }
-
   void expect_wire(const ordered_json& vector, const Delivery& delivery) {
     delivery.wait(std::chrono::seconds(10));
     const std::string body = sandbox_.requests().back().body;
@@ -68,7 +48,7 @@ class Vectors : public ::testing::TestWithParam<std::tuple<std::string, bool>> {
   }
 
   testing::Sandbox sandbox_;
-  std::map<std::string, std::unique_ptr<Client>> clients_;
+  VectorClients clients_{sandbox_.url(), std::get<1>(GetParam())};
 };
 
 TEST_P(Vectors, HoldInCpp) {
@@ -84,7 +64,7 @@ TEST_P(Vectors, HoldInCpp) {
       Delivery delivery;
       try {
         delivery =
-            call(client_with(vector.value("options", ordered_json::object())), vector.at("call"), vector.at("args"));
+            call(clients_.with(vector.value("options", ordered_json::object())), vector.at("call"), vector.at("args"));
       } catch (const ValidationError& error) {
         ++run;
         EXPECT_TRUE(vector.contains("error")) << error.what();
