@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PATH
 
-core_files := $(shell find core packaging -type f) CMakeLists.txt LICENSE NOTICE.md
+core_files := $(shell find core -type f) $(wildcard packaging/*.in packaging/*.map packaging/*.cmake) CMakeLists.txt LICENSE NOTICE.md
 python_files := $(shell find bindings/python python -type f -not -name '*.pyc') pyproject.toml README.md
 node_files := $(shell find bindings/node -type f) node/build.cjs package.json
 
@@ -124,7 +124,7 @@ node_modules/.packages: package.json | .venv/.packages
 
 # Each client, built where its users find it.
 
-build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*) $(wildcard tests/simulator/*) $(wildcard tests/campaign/*.cpp)
+build/.cpp: .venv/.packages $(core_files) $(wildcard tests/core/*) $(wildcard tests/simulator/*) $(wildcard tests/fuzz/*.?pp) $(wildcard tests/campaign/*.cpp)
 	cmake --preset default > /dev/null
 	cmake --build --preset default -- --quiet
 	cmake --install build/cmake > /dev/null
